@@ -1,0 +1,1 @@
+"""Denizen: the accounts database for Python teams."""
