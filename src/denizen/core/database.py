@@ -1,0 +1,223 @@
+"""One database, whichever it is: sessions that write, sessions that only read, and the transactions of both.
+
+| use | as |
+| --- | --- |
+| write | `async with database.write.begin() as db:` commits at the end, rolls back when anything raises |
+| read | `async with database.read.session() as db:` autocommit; the connection refuses writes |
+| read slowly | `async with database.read.slow() as db:` counts, deep `skip`, exports |
+| read on the hot path | `await database.read.rows(STATEMENT, id=...)` |
+
+Only this module commits (a test looks).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Literal, Protocol
+
+from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.base import Base
+from denizen.core.errors import Unavailable
+from denizen.core.failures import constraint_of, meaning
+from denizen.core.options import DatabaseOptions
+from denizen.core.statements import Statement
+
+__all__ = ["Base", "Database", "DatabaseOptions", "NoDatabase", "constraint_of"]
+
+Observer = Callable[[str], None]
+
+
+class NoDatabase(Unavailable):
+    """There is no SQLite file where the URL points."""
+
+    code = "no_database"
+    title = "No database"
+
+
+class Backend(Protocol):
+    """What SQLite and PostgreSQL each do in their own way."""
+
+    dialect: Dialect
+
+    def writing(self, seconds: float) -> Any:
+        """Enter a session with a transaction open, waiting for it at most `seconds`; leaves committing to the caller."""
+
+    def reading(self) -> Any:
+        """Enter a session that only reads."""
+
+    def reading_slowly(self) -> Any:
+        """Enter a session that only reads, where it may take long."""
+
+    async def rows(self, sql: str, parameters: Any) -> Any:
+        """Run one SELECT on the driver."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+@contextmanager
+def told_apart() -> Any:
+    """Turn a failure of the database into `Unavailable` or `StorageFull`; let everything else through as it is."""
+    try:
+        yield
+    except Exception as error:
+        what = meaning(error)
+        if what is None:
+            raise
+        raise what from error
+
+
+class Writer:
+    """Transactions that write; see `begin`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def begin(self, *, timeout: float | None = None) -> AsyncIterator[AsyncSession]:
+        """Open a session in a transaction; commit it at the end, or roll it back when anything raises.
+
+        Args:
+            timeout: seconds that the whole may take, waiting included, instead of `DatabaseOptions.timeout`.
+
+        Raises:
+            Unavailable: no turn or no connection in time, or the database is away. Where the commit itself was cut off, it may
+                have been made all the same.
+            StorageFull: no room to write.
+        """
+        with told_apart():
+            backend = await self._database.backend()
+            async with AsyncExitStack() as stack:
+                db: AsyncSession = await stack.enter_async_context(
+                    backend.writing(self._database.options.timeout if timeout is None else timeout)
+                )
+                try:
+                    yield db
+                except BaseException:
+                    await db.rollback()
+                    raise
+                await db.commit()
+
+
+class Reader:
+    """Reads that are promised to be no writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a session in autocommit: each statement sees the newest state, and nothing is held between two of them."""
+        with told_apart():
+            backend = await self._database.backend()
+            async with backend.reading() as db:
+                yield db
+
+    @asynccontextmanager
+    async def slow(self) -> AsyncIterator[AsyncSession]:
+        """The same for what may take long: never on the event loop, and with `DatabaseOptions.slow_timeout`."""
+        with told_apart():
+            backend = await self._database.backend()
+            async with backend.reading_slowly() as db:
+                yield db
+
+    async def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """Run a compiled SELECT on the driver's connection.
+
+        Args:
+            statement: made once, at import.
+            values: its parameters by name, as Python values of the columns' types.
+
+        Raises:
+            Unavailable: the database is away, frozen or out of connections.
+        """
+        database = self._database
+        backend = database.opened or await database.backend()
+        compiled = statement.on(backend.dialect)
+        if database.observers:
+            database.observe(compiled.sql)
+        try:
+            return compiled.convert(await backend.rows(compiled.sql, compiled.parameters(values)))
+        except Exception as error:
+            what = meaning(error)
+            if what is None:
+                raise
+            raise what from error
+
+
+class Database:
+    """One database and this process's connections to it, opened at first use and bound to the event loop of that use.
+
+    Args:
+        url: `sqlite:///file.db`, `sqlite:////absolute/file.db` or `postgresql://user:password@host/name`.
+        options: limits and sizes.
+
+    Attributes:
+        kind: which of the two it is.
+        observers: called with the text of every statement that is run; for counting them.
+    """
+
+    kind: Literal["sqlite", "postgresql"]
+
+    def __init__(self, url: str | URL, options: DatabaseOptions | None = None) -> None:
+        self.url = make_url(url)
+        self.options = options or DatabaseOptions()
+        self.kind = "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
+        self.write = Writer(self)
+        self.read = Reader(self)
+        self.observers: list[Observer] = []
+        self.opened: Backend | None = None
+        self._opening = asyncio.Lock()
+
+    def describe(self) -> str:
+        """Give the URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def observe(self, sql: str) -> None:
+        """Tell the observers of one statement."""
+        for observer in self.observers:
+            observer(sql)
+
+    async def backend(self) -> Backend:
+        """Open the database, once.
+
+        Raises:
+            NoDatabase: no SQLite file there.
+            Unavailable: nobody answers.
+        """
+        if self.opened is None:
+            async with self._opening:
+                if self.opened is None:
+                    self.opened = await self._open()
+        return self.opened
+
+    async def _open(self) -> Backend:
+        if self.kind == "sqlite":
+            from denizen.core.sqlite.backend import SQLiteBackend
+
+            return SQLiteBackend(self.url, self.options, self.observe)
+        from denizen.core.postgresql import PostgreSQLBackend
+
+        return await PostgreSQLBackend.open(self.url, self.options, self.observe)
+
+    async def ping(self) -> float:
+        """Ask the database for nothing; give the seconds it took.
+
+        Raises:
+            Unavailable: no answer in time.
+        """
+        began = time.monotonic()
+        async with self.read.session() as db:
+            await (await db.connection()).exec_driver_sql("SELECT 1")
+        return time.monotonic() - began
+
+    async def close(self) -> None:
+        """Close every connection. The next use opens them anew."""
+        opened, self.opened = self.opened, None
+        if opened is not None:
+            await opened.close()

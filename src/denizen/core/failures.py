@@ -1,0 +1,97 @@
+"""What a database's failures mean: which constraint was broken, and whether trying again later makes sense."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import psycopg
+from sqlalchemy import MetaData, UniqueConstraint
+from sqlalchemy import exc as sa
+from sqlalchemy.exc import IntegrityError
+
+from denizen.core.errors import DenizenError, StorageFull, Unavailable
+from denizen.core.sqlite.driver import primary_code
+
+_AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+
+_AWAY_STATES = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
+"""SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources, locks, operator
+intervention (statement time-out included), and a server that has become a standby. PostgreSQL 18, appendix A."""
+
+_DISK_FULL_STATE = "53100"
+
+
+def meaning(error: BaseException) -> DenizenError | None:
+    """Say what `error` means to a caller, or `None` where it is no failure of the database but of the code."""
+    if isinstance(error, sa.DBAPIError) and error.orig is not None:
+        if error.connection_invalidated:
+            return _away()
+        return meaning(error.orig)
+    if isinstance(error, TimeoutError | sa.TimeoutError | sa.PendingRollbackError | sa.DisconnectionError):
+        return _away()
+    if isinstance(error, sqlite3.Error):
+        return _meaning_on_sqlite(error)
+    if isinstance(error, psycopg.Error):
+        return _meaning_on_postgresql(error)
+    return None
+
+
+def _away() -> Unavailable:
+    return Unavailable("The database does not answer right now. Try again in a moment.", retry_after=2)
+
+
+def _full() -> StorageFull:
+    return StorageFull("The disk under the database is full; reading still works.", retry_after=60)
+
+
+def _meaning_on_sqlite(error: sqlite3.Error) -> DenizenError | None:
+    code = primary_code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return _full()
+    return _away() if code in _AWAY else None
+
+
+def _meaning_on_postgresql(error: psycopg.Error) -> DenizenError | None:
+    state = error.sqlstate
+    if state == _DISK_FULL_STATE:
+        return _full()
+    if state is None:
+        return _away() if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) else None
+    return _away() if state.startswith(_AWAY_STATES) else None
+
+
+def constraint_of(error: IntegrityError, metadata: MetaData) -> str | None:
+    """Name the constraint or unique index that `error` broke, alike on both databases.
+
+    PostgreSQL tells. SQLite tells the columns of a broken UNIQUE, which are looked up in `metadata`, and the name of a broken CHECK;
+    of a broken foreign key it tells nothing.
+
+    Returns:
+        The name, or `None` where it cannot be known.
+    """
+    original = error.orig
+    if isinstance(original, psycopg.Error):
+        return original.diag.constraint_name
+    text = str(original)
+    if found := re.fullmatch(r"CHECK constraint failed: (\w+)", text):
+        return found[1]
+    if found := re.fullmatch(r"UNIQUE constraint failed: (.+)", text):
+        return _unique_over(found[1].split(", "), metadata)
+    return None
+
+
+def _unique_over(columns: list[str], metadata: MetaData) -> str | None:
+    table = metadata.tables.get(columns[0].split(".")[0])
+    if table is None:
+        return None
+    wanted = {column.split(".")[1] for column in columns}
+    for index in table.indexes:
+        if index.unique and {column.name for column in index.columns} == wanted:
+            return str(index.name)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint) and {column.name for column in constraint.columns} == wanted:
+            return str(constraint.name)
+    if {column.name for column in table.primary_key} == wanted:
+        return str(table.primary_key.name)
+    return None

@@ -1,0 +1,35 @@
+"""How a database is used: limits and sizes, with the defaults that `settings` shows to operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseOptions:
+    """Limits of one `Database`. Times are in seconds.
+
+    Attributes:
+        timeout: the whole budget of one transaction, waiting for a turn or a connection included; past it the answer is `Unavailable`.
+        pool_size: connections for writing, and as many again for reading (PostgreSQL).
+        pool_timeout: how long to wait for one of them to come free (PostgreSQL).
+        connect_timeout: how long a new connection may take (PostgreSQL).
+        statement_timeout: how long the server works at one statement (PostgreSQL); a little under `timeout`, so that it stops first.
+        lock_timeout: how long one statement waits for another's lock (PostgreSQL).
+        slow_timeout: what a slow read (count, deep `skip`, export batch) may take instead.
+        prepare_threshold: after how many runs a statement is prepared (PostgreSQL); `None` for never, which poolers from before
+            PgBouncer 1.21 need.
+        synchronous: `FULL` or `NORMAL` (SQLite).
+        reading_threads: threads for slow reads (SQLite).
+    """
+
+    timeout: float = 2.5
+    pool_size: int = 10
+    pool_timeout: float = 1.0
+    connect_timeout: float = 2.0
+    statement_timeout: float = 2.0
+    lock_timeout: float = 2.0
+    slow_timeout: float = 30.0
+    prepare_threshold: int | None = 5
+    synchronous: str = "FULL"
+    reading_threads: int = 2

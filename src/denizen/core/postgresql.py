@@ -1,0 +1,275 @@
+"""PostgreSQL through psycopg 3, with deadlines that hold even when the server is frozen (ADR 0004).
+
+Two things a plain engine does not do:
+
+1. **A deadline that does not need the server.** Cancelling a psycopg query opens a second connection to ask the server to stop, and waits;
+   with a frozen server `asyncio.timeout(2)` came back after 12 seconds. `GuardedConnection` instead closes its own socket when the time
+   is over: the wait ends at once, and the pool drops the connection.
+2. **No session state.** `statement_timeout` and read-only mode are given as start-up options, which belong to the connection for its whole
+   life. PgBouncer, which lends one server connection to many clients, refuses such options (so that nothing can leak); then
+   `Start.pooled` is set, and the same is said inside each transaction (`BEGIN READ ONLY`, `SET LOCAL`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, waiting
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
+
+from denizen.core.options import DatabaseOptions
+from denizen.core.statements import watch_statements
+
+PING_AFTER_SECONDS = 30.0
+"""A connection idle for longer is tried before it is used. Trying each time costs a third of a read."""
+
+PING_SECONDS = 0.5
+
+
+class GuardedConnection(AsyncConnection[Any]):
+    """A psycopg connection that gives up on its own when `deadline` passes.
+
+    Attributes:
+        deadline: the instant, in seconds of `time.monotonic`, at which any wait ends; `None` for no limit.
+    """
+
+    deadline: float | None = None
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait as psycopg does; past the deadline, or when cancelled, close the socket instead of asking the server to stop."""
+        if self.deadline is not None:
+            timeout = max(0.001, self.deadline - time.monotonic())
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the database did not answer in time") from None
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            # The server may go on with the statement until its own time-out; this connection must not be lent out again.
+            self.pgconn.finish()
+            raise
+
+
+class Start:
+    """How connections to one server begin, found out with the first of them.
+
+    Attributes:
+        pooled: whether something between us and the server refuses (or drops) start-up options, as PgBouncer does.
+    """
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self._options = options
+        self.pooled = False
+
+    async def connect(self, *args: Any, read_only: bool, **kwargs: Any) -> GuardedConnection:
+        """Connect, with the limits as start-up options where those get through.
+
+        Raises:
+            psycopg.OperationalError: nobody answers, or the answer is no.
+        """
+        limit = self._options.connect_timeout
+        given = kwargs.pop("options", "") or ""
+        if not self.pooled:
+            try:
+                async with asyncio.timeout(limit):
+                    connection = await self._open(*args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs)
+                    if await self._took_effect(connection, read_only):
+                        return connection
+                    await connection.close()
+            except psycopg.OperationalError as error:
+                if "startup parameter" not in str(error):
+                    raise
+            except TimeoutError:
+                raise psycopg.OperationalError("the database did not accept a connection in time") from None
+            self.pooled = True
+        try:
+            async with asyncio.timeout(limit):
+                return await self._open(*args, **({"options": given} if given else {}), **kwargs)
+        except TimeoutError:
+            raise psycopg.OperationalError("the database did not accept a connection in time") from None
+
+    async def _open(self, *args: Any, **kwargs: Any) -> GuardedConnection:
+        kwargs.setdefault("application_name", "denizen")
+        connection = await GuardedConnection.connect(*args, prepare_threshold=self._options.prepare_threshold, **kwargs)
+        connection.deadline = time.monotonic() + self._options.connect_timeout
+        return connection
+
+    def _start_up(self, read_only: bool) -> str:
+        chosen = {
+            "statement_timeout": f"{int(self._options.statement_timeout * 1000)}ms",
+            "lock_timeout": f"{int(self._options.lock_timeout * 1000)}ms",
+            "idle_in_transaction_session_timeout": "60s",
+            "default_transaction_read_only": "on" if read_only else "off",
+        }
+        return " ".join(f"-c {name}={value}" for name, value in chosen.items())
+
+    async def _took_effect(self, connection: GuardedConnection, read_only: bool) -> bool:
+        """Ask: a pooler that is told to ignore start-up options lets them vanish without a word."""
+        await connection.set_autocommit(True)
+        query = "SELECT current_setting('default_transaction_read_only'), current_setting('idle_in_transaction_session_timeout')"
+        found = await (await connection.execute(query)).fetchone()
+        await connection.set_autocommit(False)
+        return found == ("on" if read_only else "off", "1min")
+
+
+def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: bool) -> AsyncEngine:
+    """Make the engine for writing, or the one for reading (autocommit, and the server refuses writes).
+
+    Args:
+        url: a `postgresql://` URL, password included.
+        options: pool size and time-outs.
+        start: shared by both engines of one database.
+        read_only: which of the two.
+    """
+    autocommit = read_only and not start.pooled
+    engine = create_async_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=options.pool_size,
+        max_overflow=0,
+        pool_timeout=options.pool_timeout,
+        pool_recycle=1800,
+        isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
+        use_native_hstore=False,
+        connect_args={"async_creator_fn": _creator(start, read_only)},
+    )
+    _watch(engine, options)
+    if start.pooled:
+        _limit_each_transaction(engine, options, read_only=read_only)
+    return engine
+
+
+def _creator(start: Start, read_only: bool) -> Any:
+    async def create(*args: Any, **kwargs: Any) -> GuardedConnection:
+        return await start.connect(*args, read_only=read_only, **kwargs)
+
+    return create
+
+
+def _watch(engine: AsyncEngine, options: DatabaseOptions) -> None:
+    """Give each connection that is lent out its deadline, and try it first when it has been idle for long."""
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def lend(dbapi: Any, record: Any, proxy: Any) -> None:
+        connection: GuardedConnection = dbapi.driver_connection
+        now = time.monotonic()
+        if now - record.info.get("returned", now) > PING_AFTER_SECONDS:
+            connection.deadline = now + PING_SECONDS
+            try:
+                dbapi.run_async(lambda driver: driver.execute("SELECT 1"))
+                dbapi.run_async(lambda driver: driver.rollback())
+            except psycopg.Error as error:
+                raise DisconnectionError("an idle connection was gone") from error
+        connection.deadline = now + options.timeout
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def take_back(dbapi: Any, record: Any) -> None:
+        record.info["returned"] = time.monotonic()
+
+
+def _limit_each_transaction(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) -> None:
+    @event.listens_for(engine.sync_engine, "begin")
+    def limit(connection: Any) -> None:
+        if read_only:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(options.statement_timeout * 1000)}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(options.lock_timeout * 1000)}")
+
+
+class PostgreSQLBackend:
+    """The connections of one process to one PostgreSQL server: a pool that writes and a pool that reads."""
+
+    def __init__(self, url: URL, options: DatabaseOptions, start: Start, observe: Callable[[str], None]) -> None:
+        self._options = options
+        self.start = start
+        self._writers = make_engine(url, options, start, read_only=False)
+        self._readers = make_engine(url, options, start, read_only=True)
+        for engine in (self._writers, self._readers):
+            watch_statements(engine, observe)
+        self.dialect: Dialect = self._readers.dialect
+
+    @classmethod
+    async def open(cls, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> PostgreSQLBackend:
+        """Connect once, to learn how connections begin here, then make the pools.
+
+        Raises:
+            psycopg.OperationalError: nobody answers, or the answer is no.
+        """
+        start = Start(options)
+        probe = make_engine(url, options, start, read_only=True)
+        try:
+            async with probe.connect():
+                pass
+        finally:
+            await probe.dispose()
+        return cls(url, options, start, observe)
+
+    @asynccontextmanager
+    async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
+        """Give a session in a transaction; `seconds` bound the wait for a connection and all that is done on it."""
+        until = time.monotonic() + seconds
+        async with AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
+            async with asyncio.timeout(min(seconds, self._options.timeout)):
+                connection = await db.connection()
+            (await driver_of(connection)).deadline = until
+            if seconds > self._options.timeout:
+                await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield db
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in autocommit, on a connection that refuses writes."""
+        async with AsyncSession(self._readers, autoflush=False) as db:
+            async with asyncio.timeout(self._options.timeout):
+                await db.connection()
+            yield db
+
+    @asynccontextmanager
+    async def reading_slowly(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in one read-only transaction, which may take `slow_timeout`."""
+        seconds = self._options.slow_timeout
+        async with AsyncSession(self._readers, autoflush=False) as db:
+            async with asyncio.timeout(self._options.timeout):
+                connection = await db.connection(
+                    execution_options={"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
+                )
+            (await driver_of(connection)).deadline = time.monotonic() + seconds
+            await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield db
+
+    async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one SELECT on a psycopg connection of the reading pool."""
+        async with asyncio.timeout(self._options.timeout):
+            lent = await greenlet_spawn(self._readers.sync_engine.raw_connection)
+        try:
+            cursor = lent.driver_connection.cursor()
+            await cursor.execute(sql, parameters)
+            found: list[tuple[Any, ...]] = await cursor.fetchall()
+        except BaseException as error:
+            if lent.driver_connection.closed:
+                lent.invalidate(error if isinstance(error, Exception) else None)
+            raise
+        finally:
+            await greenlet_spawn(lent.close)
+        return found
+
+    async def close(self) -> None:
+        """Close both pools."""
+        await self._writers.dispose()
+        await self._readers.dispose()
+
+
+async def driver_of(connection: EngineConnection) -> GuardedConnection:
+    """Give the psycopg connection under a SQLAlchemy one."""
+    raw = await connection.get_raw_connection()
+    found: GuardedConnection = raw.driver_connection  # type: ignore[assignment]
+    return found

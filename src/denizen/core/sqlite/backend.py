@@ -1,0 +1,114 @@
+"""SQLite behind `Database`: readers in place, and one writer at a time in a fair queue (ADR 0003)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.dialects import registry
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from denizen.core.errors import Unavailable
+from denizen.core.options import DatabaseOptions
+from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner, WritingThread
+from denizen.core.statements import watch_statements
+
+registry.register("sqlite.denizen", "denizen.core.sqlite.dialect", "DenizenSQLite")
+
+
+def path_of(url: URL) -> Path:
+    """Give the file that `url` names, relative to the working folder unless it is absolute."""
+    return Path(url.database or "")
+
+
+class SQLiteBackend:
+    """The connections of one process to one SQLite file.
+
+    SQLite has one write lock for the whole file, and whoever waits for it inside SQLite polls: of 200 concurrent updates that way,
+    many starve. So writers queue here, first come first served, and only one at a time asks SQLite. Between processes SQLite's own
+    lock decides, within the time that is left.
+    """
+
+    def __init__(self, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
+        from denizen.core.database import NoDatabase
+
+        path = path_of(url)
+        if not path.is_file():
+            raise NoDatabase(
+                f"There is no database at {path.absolute()}. "
+                "`denizen serve` makes one there; or set DENIZEN_DATABASE_URL to the one you mean."
+            )
+        self._threads = ReadingThreads(
+            path, threads=options.reading_threads, busy_timeout=options.timeout, seconds=options.slow_timeout
+        )
+        self._in_place = InPlace(path, self._threads)
+        self.writer = WritingThread(path, synchronous=options.synchronous)
+        self._readers = _engine(self._in_place, observe)
+        self._slow_readers = _engine(self._threads, observe)
+        self._writers = _engine(self.writer, observe)
+        event.listen(self._writers.sync_engine, "begin", _begin_immediate)
+        self.dialect: Dialect = self._readers.dialect
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def _my_turn(self, seconds: float) -> AsyncIterator[None]:
+        """Wait to be the one who writes. `asyncio.Lock` wakes waiters in the order they came."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many writes are waiting. Try again in a moment.", retry_after=1) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
+    async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
+        """Wait for the turn and for the file's write lock, `seconds` for both, then give a session in that transaction."""
+        until = time.monotonic() + seconds
+        async with self._my_turn(seconds), AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
+            await db.connection(execution_options={"denizen_wait": until - time.monotonic()})
+            yield db
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Give a session that reads in place."""
+        async with AsyncSession(self._readers, autoflush=False) as db:
+            yield db
+
+    @asynccontextmanager
+    async def reading_slowly(self) -> AsyncIterator[AsyncSession]:
+        """Give a session that reads on a thread."""
+        async with AsyncSession(self._slow_readers, autoflush=False) as db:
+            yield db
+
+    async def rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """Run one SELECT in place."""
+        return await self._in_place.rows(sql, parameters)
+
+    async def close(self) -> None:
+        """Close all. The writer is last, so that it can fold the WAL back into the file."""
+        for engine in (self._readers, self._slow_readers, self._writers):
+            await engine.dispose()
+        self._in_place.close()
+        await asyncio.to_thread(self._threads.close)
+        await asyncio.to_thread(self.writer.close)
+
+
+def _engine(runner: Runner, observe: Callable[[str], None]) -> AsyncEngine:
+    engine = create_async_engine("sqlite+denizen://", connect_args={"runner": runner})
+    watch_statements(engine, observe)
+    return engine
+
+
+def _begin_immediate(connection: Any) -> None:
+    """Begin as writers must; `denizen_wait` is how many seconds are left to wait for another process."""
+    wait = connection.get_execution_options().get("denizen_wait", 1.0)
+    connection.connection.dbapi_connection.begin_immediate(wait)

@@ -1,0 +1,92 @@
+"""SELECTs that are compiled once and run on the driver's own connection: the hot path under the API.
+
+Running a Core statement costs 20 to 30 times the look-up itself: building it, finding it in the compile cache, wrapping its result.
+For the few statements that every request runs, that work is done once, here. What stays is the driver's call and the column types'
+own conversions, so that a row holds the same Python values as through a session, on both databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, event
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+Convert = Callable[[Any], Any]
+
+
+class Compiled:
+    """One statement for one dialect.
+
+    Attributes:
+        sql: the text, with the driver's own placeholders.
+    """
+
+    __slots__ = ("_convert_in", "_convert_out", "_defaults", "_order", "sql")
+
+    def __init__(self, select: Select[Any], dialect: Dialect) -> None:
+        compiled = select.compile(dialect=dialect)
+        self.sql = str(compiled)
+        names = compiled.positiontup if compiled.positional else None
+        self._order: tuple[str, ...] | None = tuple(names) if names is not None else None
+        self._defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        self._convert_in: dict[str, Convert] = {}
+        for bind, name in compiled.bind_names.items():
+            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if processor is not None:
+                self._convert_in[name] = processor
+        self._convert_out: tuple[tuple[int, Convert], ...] = tuple(
+            (index, processor)
+            for index, column in enumerate(select.selected_columns)
+            if (processor := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
+        )
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Arrange `values` as the driver takes them: by place on SQLite, by name on PostgreSQL."""
+        merged = {**self._defaults, **values}
+        for name, convert in self._convert_in.items():
+            merged[name] = convert(merged[name])
+        return merged if self._order is None else tuple(merged[name] for name in self._order)
+
+    def convert(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Turn the driver's rows into rows of the columns' Python values."""
+        if not self._convert_out:
+            return list(rows)
+        converted = []
+        for row in rows:
+            values = list(row)
+            for index, convert in self._convert_out:
+                values[index] = convert(values[index])
+            converted.append(tuple(values))
+        return converted
+
+
+class Statement:
+    """A SELECT, compiled at its first use on each dialect and kept.
+
+    Args:
+        select: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here, since its text
+            depends on the length of the list.
+    """
+
+    def __init__(self, select: Select[Any]) -> None:
+        self._select = select
+        self._compiled: dict[str, Compiled] = {}
+
+    def on(self, dialect: Dialect) -> Compiled:
+        """Give the form for `dialect`."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            found = self._compiled[dialect.name] = Compiled(self._select, dialect)
+        return found
+
+
+def watch_statements(engine: AsyncEngine, observe: Callable[[str], None]) -> None:
+    """Tell `observe` the text of every statement that `engine` runs."""
+
+    def tell(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        observe(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", tell)
