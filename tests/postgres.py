@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Literal, Self
+from urllib.parse import quote
 
 import psutil
 
@@ -108,11 +109,11 @@ class Postgres:
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of `database` over TCP, with the password in it, as an operator would write it."""
-        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{quote(database)}"
 
     def socket_url(self, database: str = "postgres") -> str:
         """Return the address of `database` over the Unix socket."""
-        return f"postgresql://postgres:{self.password}@/{database}?host={self._folder}&port={self.port}"
+        return f"postgresql://postgres:{self.password}@/{quote(database)}?host={self._folder}&port={self.port}"
 
     @property
     def pid(self) -> int:
@@ -133,7 +134,7 @@ class Postgres:
 
         Nobody may be connected to the template meanwhile; PostgreSQL refuses it otherwise.
         """
-        copy = f" TEMPLATE {_quoted(template)}" if template else ""
+        copy = f" TEMPLATE {_quoted(template)} STRATEGY FILE_COPY" if template else ""
         self.execute(f"CREATE DATABASE {_quoted(name)}{copy}")
         return self.url(name)
 
