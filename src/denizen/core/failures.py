@@ -15,9 +15,9 @@ from denizen.core.sqlite.driver import primary_code
 
 _AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 
-_AWAY_STATES = ("08", "40001", "40P01", "53", "55P03", "57", "25006")
+_AWAY_STATES = ("08", "40001", "40P01", "53", "55P03", "57")
 """SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources, locks, operator
-intervention (statement time-out included), and a server that has become a standby. PostgreSQL 18, appendix A."""
+intervention (statement time-out included). PostgreSQL 18, appendix A."""
 
 _DISK_FULL_STATE = "53100"
 

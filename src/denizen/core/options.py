@@ -26,7 +26,7 @@ class DatabaseOptions:
     timeout: float = 2.5
     pool_size: int = 10
     pool_timeout: float = 1.0
-    connect_timeout: float = 2.0
+    connect_timeout: float = 1.5
     statement_timeout: float = 2.0
     lock_timeout: float = 2.0
     slow_timeout: float = 30.0

@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection, waiting
@@ -34,6 +34,9 @@ PING_AFTER_SECONDS = 30.0
 """A connection idle for longer is tried before it is used. Trying each time costs a third of a read."""
 
 PING_SECONDS = 0.5
+
+READ_ONLY_STATE = "25006"
+"""SQLSTATE `read_only_sql_transaction`."""
 
 
 class GuardedConnection(AsyncConnection[Any]):
@@ -142,7 +145,7 @@ def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: 
         use_native_hstore=False,
         connect_args={"async_creator_fn": _creator(start, read_only)},
     )
-    _watch(engine, options)
+    _watch(engine, options, read_only=read_only)
     if start.pooled:
         _limit_each_transaction(engine, options, read_only=read_only)
     return engine
@@ -155,7 +158,7 @@ def _creator(start: Start, read_only: bool) -> Any:
     return create
 
 
-def _watch(engine: AsyncEngine, options: DatabaseOptions) -> None:
+def _watch(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) -> None:
     """Give each connection that is lent out its deadline, and try it first when it has been idle for long."""
 
     @event.listens_for(engine.sync_engine, "checkout")
@@ -170,6 +173,12 @@ def _watch(engine: AsyncEngine, options: DatabaseOptions) -> None:
             except psycopg.Error as error:
                 raise DisconnectionError("an idle connection was gone") from error
         connection.deadline = now + options.timeout
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def part_with_standby(context: Any) -> None:
+        """After a failover the old primary only reads: drop its connections, so that new ones find the new primary."""
+        if not read_only and getattr(context.original_exception, "sqlstate", None) == READ_ONLY_STATE:
+            context.is_disconnect = True
 
     @event.listens_for(engine.sync_engine, "checkin")
     def take_back(dbapi: Any, record: Any) -> None:
@@ -215,52 +224,45 @@ class PostgreSQLBackend:
 
     @asynccontextmanager
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
-        """Give a session in a transaction; `seconds` bound the wait for a connection and all that is done on it."""
-        until = time.monotonic() + seconds
+        """Give a session whose first statement takes a connection and begins; more `seconds` than usual are asked of the server."""
         async with AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
-            async with asyncio.timeout(min(seconds, self._options.timeout)):
-                connection = await db.connection()
-            (await driver_of(connection)).deadline = until
             if seconds > self._options.timeout:
-                await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+                await self._extend(await db.connection(), seconds)
             yield db
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Give a session in autocommit, on a connection that refuses writes."""
         async with AsyncSession(self._readers, autoflush=False) as db:
-            async with asyncio.timeout(self._options.timeout):
-                await db.connection()
             yield db
 
     @asynccontextmanager
     async def reading_slowly(self) -> AsyncIterator[AsyncSession]:
         """Give a session in one read-only transaction, which may take `slow_timeout`."""
-        seconds = self._options.slow_timeout
+        begin = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
         async with AsyncSession(self._readers, autoflush=False) as db:
-            async with asyncio.timeout(self._options.timeout):
-                connection = await db.connection(
-                    execution_options={"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
-                )
-            (await driver_of(connection)).deadline = time.monotonic() + seconds
-            await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            await self._extend(await db.connection(execution_options=begin), self._options.slow_timeout)
             yield db
+
+    async def _extend(self, connection: EngineConnection, seconds: float) -> None:
+        """Give the transaction on `connection` more time than its engine gives, on both sides of the wire."""
+        (await driver_of(connection)).deadline = time.monotonic() + seconds
+        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
 
     async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Run one SELECT on a psycopg connection of the reading pool."""
-        async with asyncio.timeout(self._options.timeout):
-            lent = await greenlet_spawn(self._readers.sync_engine.raw_connection)
+        lent = await greenlet_spawn(self._readers.sync_engine.raw_connection)
+        driver = cast(GuardedConnection, lent.driver_connection)
         try:
-            cursor = lent.driver_connection.cursor()
+            cursor = driver.cursor()
             await cursor.execute(sql, parameters)
-            found: list[tuple[Any, ...]] = await cursor.fetchall()
-        except BaseException as error:
-            if lent.driver_connection.closed:
-                lent.invalidate(error if isinstance(error, Exception) else None)
+            return await cursor.fetchall()
+        except BaseException:
+            if driver.closed:
+                await greenlet_spawn(lent.invalidate)
             raise
         finally:
             await greenlet_spawn(lent.close)
-        return found
 
     async def close(self) -> None:
         """Close both pools."""
@@ -271,5 +273,4 @@ class PostgreSQLBackend:
 async def driver_of(connection: EngineConnection) -> GuardedConnection:
     """Give the psycopg connection under a SQLAlchemy one."""
     raw = await connection.get_raw_connection()
-    found: GuardedConnection = raw.driver_connection  # type: ignore[assignment]
-    return found
+    return cast(GuardedConnection, raw.driver_connection)

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util.concurrency import await_
 
 from denizen.core.errors import Unavailable
 from denizen.core.options import DatabaseOptions
@@ -57,25 +58,18 @@ class SQLiteBackend:
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def _my_turn(self, seconds: float) -> AsyncIterator[None]:
-        """Wait to be the one who writes. `asyncio.Lock` wakes waiters in the order they came."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise Unavailable("Too many writes are waiting. Try again in a moment.", retry_after=1) from None
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    @asynccontextmanager
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
-        """Wait for the turn and for the file's write lock, `seconds` for both, then give a session in that transaction."""
-        until = time.monotonic() + seconds
-        async with self._my_turn(seconds), AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
-            await db.connection(execution_options={"denizen_wait": until - time.monotonic()})
-            yield db
+        """Give a session whose first statement waits for its turn and for the file's write lock, `seconds` for both.
+
+        Not before the first statement: what a caller does until then (hash a password, say) must not keep others waiting.
+        """
+        turn = _Turn(self._turn, seconds)
+        engine = self._writers.execution_options(denizen_turn=turn)
+        try:
+            async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as db:
+                yield db
+        finally:
+            turn.give_up()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -108,7 +102,33 @@ def _engine(runner: Runner, observe: Callable[[str], None]) -> AsyncEngine:
     return engine
 
 
+class _Turn:
+    """One writer's place in the queue. `asyncio.Lock` wakes those who wait in the order they came."""
+
+    def __init__(self, lock: asyncio.Lock, seconds: float) -> None:
+        self._lock = lock
+        self._seconds = seconds
+        self.held = False
+
+    async def take(self) -> float:
+        """Wait for the turn; give the seconds that are left of the time."""
+        until = time.monotonic() + self._seconds
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many writes are waiting. Try again in a moment.", retry_after=1) from None
+        self.held = True
+        return until - time.monotonic()
+
+    def give_up(self) -> None:
+        """Let the next one write, if this one ever did."""
+        if self.held:
+            self.held = False
+            self._lock.release()
+
+
 def _begin_immediate(connection: Any) -> None:
-    """Begin as writers must; `denizen_wait` is how many seconds are left to wait for another process."""
-    wait = connection.get_execution_options().get("denizen_wait", 1.0)
-    connection.connection.dbapi_connection.begin_immediate(wait)
+    """Begin as writers must, in the greenlet of the session's first statement."""
+    turn: _Turn = connection.get_execution_options()["denizen_turn"]
+    connection.connection.dbapi_connection.begin_immediate(0.0 if turn.held else await_(turn.take()))

@@ -1,0 +1,124 @@
+"""Who is calling, and what may they do.
+
+Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticators`); everybody else asks `Caller.may`. So `users` knows
+nothing of keys or sign-ins, and a new kind of credential changes no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from denizen.core.errors import Forbidden, Unauthorized
+
+if TYPE_CHECKING:
+    from denizen.core.accounts import Accounts
+
+
+class Scope(StrEnum):
+    """A right that a caller may hold."""
+
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
+    USERS_IMPORT = "users:import"
+    USERS_EXPORT = "users:export"
+    USERS_HASHES = "users:hashes"
+    KEYS_WRITE = "keys:write"
+
+
+SCOPES: dict[Scope, str] = {
+    Scope.USERS_READ: "see every account",
+    Scope.USERS_WRITE: "create, change and delete accounts",
+    Scope.USERS_IMPORT: "bring in accounts in bulk",
+    Scope.USERS_EXPORT: "take out accounts in bulk",
+    Scope.USERS_HASHES: "bring in and take out password hashes",
+    Scope.KEYS_WRITE: "make, list and revoke API keys",
+}
+"""Every scope with what it lets its holder do."""
+
+
+class CredentialsMissing(Unauthorized):
+    """The request carries no credentials."""
+
+    code = "credentials_missing"
+    title = "Not authenticated"
+
+
+class CredentialsInvalid(Unauthorized):
+    """The credentials are unknown, expired or revoked; which of them is not said."""
+
+    code = "credentials_invalid"
+    title = "Not authenticated"
+
+
+class ScopeMissing(Forbidden):
+    """The caller is known and lacks a scope."""
+
+    code = "scope_missing"
+    title = "Not allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever makes a request, as recognised once.
+
+    Attributes:
+        kind: what recognised them.
+        id: of the credential (an API key's id).
+        scopes: what they may do.
+        expires_at: when the credential ends; `None` for never.
+    """
+
+    kind: Literal["key"]
+    id: UUID
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller holds `scope`."""
+        return scope in self.scopes
+
+    def must(self, *scopes: Scope) -> None:
+        """Raise `ScopeMissing` unless the caller holds all of `scopes`."""
+        missing = [scope for scope in scopes if scope not in self.scopes]
+        if missing:
+            raise ScopeMissing(f"This needs {_listed(missing)}.")
+
+
+def _listed(scopes: Iterable[Scope]) -> str:
+    names = sorted(scope.value for scope in scopes)
+    return f"the scope{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+Authenticator = Callable[["Accounts", str, datetime], Awaitable[Caller | None]]
+"""Recognises the bearer of a token at an instant (UTC).
+
+Gives `None` for a token that is not of its kind (by prefix alone, without asking the database), raises `CredentialsInvalid` for one that is
+and opens nothing. Reads on the reading connections only: a write lock must not be held while a caller is recognised.
+"""
+
+
+async def recognise(accounts: Accounts, authorization: str | None, at: datetime) -> Caller | None:
+    """Find the caller that an `Authorization` header names.
+
+    Returns:
+        The caller, or `None` where there is no header.
+
+    Raises:
+        CredentialsInvalid: another scheme than Bearer, or a token that opens nothing.
+    """
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > 4096:
+        raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
+    for authenticator in accounts.authenticators:
+        caller = await authenticator(accounts, token, at)
+        if caller is not None:
+            return caller
+    raise CredentialsInvalid("These credentials are unknown, expired or revoked.")

@@ -1,0 +1,76 @@
+"""Cursors: where a list goes on, opaque and signed.
+
+A cursor names the last row of a page by its sort values and id, and the list it belongs to (order and filters). It is signed, so that nobody
+can make one, read other rows by editing one, or use one with another list and take what comes for an answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from denizen.core.errors import Invalid
+
+SIGNATURE_BYTES = 16
+MAX_CURSOR_LENGTH = 2048
+
+
+class CursorInvalid(Invalid):
+    """The cursor was not made here, or is of another list."""
+
+    code = "cursor_invalid"
+    title = "Cursor not valid"
+
+
+class CursorSigner:
+    """Makes and reads cursors.
+
+    Args:
+        secret: `DENIZEN_SECRET_KEY`; the signing key is derived from it for this one purpose.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"denizen cursor 1", "sha256")
+
+    def _sign(self, payload: bytes) -> bytes:
+        return hmac.digest(self._key, payload, "sha256")[:SIGNATURE_BYTES]
+
+    def make(self, listing: str, values: Sequence[Any]) -> str:
+        """Give the cursor of the place behind a row.
+
+        Args:
+            listing: names the list: its order and filters, in one canonical text.
+            values: of the row, in JSON's types.
+        """
+        payload = json.dumps([fingerprint(listing), *values], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._sign(payload) + payload).rstrip(b"=").decode()
+
+    def read(self, listing: str, cursor: str) -> list[Any]:
+        """Give the values that `make` was given.
+
+        Raises:
+            CursorInvalid: altered, made under another secret, or of another list.
+        """
+        try:
+            if len(cursor) > MAX_CURSOR_LENGTH:
+                raise ValueError
+            raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            raise CursorInvalid("This is no cursor. Use the one of the last answer, as it stands.", field="cursor") from None
+        signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(payload)):
+            raise CursorInvalid("This is no cursor. Use the one of the last answer, as it stands.", field="cursor")
+        made_for, *values = json.loads(payload)
+        if made_for != fingerprint(listing):
+            raise CursorInvalid("This cursor belongs to a list with another order or other filters.", field="cursor")
+        return values
+
+
+def fingerprint(listing: str) -> str:
+    """Shorten the canonical text of a list to 16 characters."""
+    return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()[:16]
