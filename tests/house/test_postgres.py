@@ -1,4 +1,4 @@
-"""The PostgreSQL that tests run on: killed, frozen and orphaned on purpose, since other tests rely on it for just that."""
+"""The PostgreSQL that tests run on: killed, frozen and orphaned on purpose, since other tests rely on just that."""
 
 from __future__ import annotations
 
