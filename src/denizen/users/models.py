@@ -1,0 +1,88 @@
+"""The table of accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from denizen.core.base import Base
+from denizen.core.identifiers import (
+    MAX_EMAIL_LENGTH,
+    MAX_EXTERNAL_ID_LENGTH,
+    MAX_FULL_NAME_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_USERNAME_LENGTH,
+)
+from denizen.core.ids import new_id
+from denizen.core.types import key
+
+MAX_HASH_LENGTH = 1024
+
+
+def _at_most(column: str, length: int) -> CheckConstraint:
+    """Bound a column's length in the database too: not everything that writes there is this program."""
+    return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
+
+
+def _without(column: str) -> Index:
+    condition = text(f"{column} IS NULL")
+    return Index(f"ix_denizen_users_id_no_{column}", "id", sqlite_where=condition, postgresql_where=condition)
+
+
+class User(Base):
+    """One account.
+
+    Attributes:
+        id: UUIDv7, so that order by id is the order of creation.
+        username: as its owner writes it; `None` where only an address is known.
+        email: as its owner writes it; `None` where only a username is known. One of the two is always there.
+        external_id: what another system calls this person.
+        hashed_password: a PHC string; `None` for an account that nobody can sign in to with a password.
+        version: counts the changes; the `ETag`.
+        email_key: `email` in the form that uniqueness is judged by, the same for all spellings.
+        username_key: the same of `username`.
+        username_skeleton: `username` with look-alike characters folded together.
+    """
+
+    __tablename__ = "denizen_users"
+    __table_args__ = (
+        CheckConstraint("username IS NOT NULL OR email IS NOT NULL", name="username_or_email"),
+        CheckConstraint("(username IS NULL) = (username_key IS NULL)", name="username_has_key"),
+        CheckConstraint("(username IS NULL) = (username_skeleton IS NULL)", name="username_has_skeleton"),
+        CheckConstraint("(email IS NULL) = (email_key IS NULL)", name="email_has_key"),
+        _at_most("username", MAX_USERNAME_LENGTH),
+        _at_most("email", MAX_EMAIL_LENGTH),
+        _at_most("external_id", MAX_EXTERNAL_ID_LENGTH),
+        _at_most("full_name", MAX_FULL_NAME_LENGTH),
+        _at_most("hashed_password", MAX_HASH_LENGTH),
+        _at_most("email_key", MAX_KEY_LENGTH),
+        _at_most("username_key", MAX_KEY_LENGTH),
+        _at_most("username_skeleton", MAX_KEY_LENGTH),
+        Index("uq_denizen_users_email_key", "email_key", unique=True),
+        Index("uq_denizen_users_username_key", "username_key", unique=True),
+        Index("uq_denizen_users_username_skeleton", "username_skeleton", unique=True),
+        Index("uq_denizen_users_external_id", "external_id", unique=True),
+        Index("ix_denizen_users_created_at_id", "created_at", "id"),
+        Index("ix_denizen_users_updated_at_id", "updated_at", "id"),
+        Index("ix_denizen_users_is_active_id", "is_active", "id"),
+        # The few accounts that come last when a list is ordered by a name they do not have.
+        _without("username_key"),
+        _without("email_key"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id)
+    username: Mapped[str | None] = mapped_column(String(MAX_USERNAME_LENGTH), default=None)
+    email: Mapped[str | None] = mapped_column(String(MAX_EMAIL_LENGTH), default=None)
+    external_id: Mapped[str | None] = mapped_column(key(MAX_EXTERNAL_ID_LENGTH), default=None)
+    full_name: Mapped[str | None] = mapped_column(String(MAX_FULL_NAME_LENGTH), default=None)
+    hashed_password: Mapped[str | None] = mapped_column(String(MAX_HASH_LENGTH), default=None, repr=False)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=1)
+    email_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
+    username_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
+    username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
