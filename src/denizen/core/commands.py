@@ -1,0 +1,228 @@
+"""What every command stands on: how it is run, how it refuses, and how it comes to the database.
+
+A command is an `async` function below `@command`, which gives it an event loop and turns what it raises into an exit
+code:
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | refused; the reason is on standard error, as a problem document with `--json` |
+| 2 | wrong usage, or settings that cannot be used |
+| 130 | stopped with Ctrl-C |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict
+from getpass import getpass
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from denizen.core.errors import Conflict, DenizenError, Invalid
+from denizen.core.output import Output, progress, write_line
+from denizen.setting_types import mask_password
+from denizen.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from denizen.core.database import Database
+    from denizen.core.options import DatabaseOptions
+
+__all__ = [
+    "Json",
+    "Output",
+    "ask_password",
+    "command",
+    "confirm",
+    "database_options",
+    "exit_codes",
+    "open_database",
+    "progress",
+    "refuse_passwords",
+]
+
+P = ParamSpec("P")
+
+REFUSED = 1
+MISUSED = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, for other programs.")]
+
+
+def command(function: Callable[P, Coroutine[Any, Any, None] | None]) -> Callable[P, None]:
+    """Make a function, async as a rule, a command; the table above says what its exceptions become.
+
+    Use it below `@app.command(...)`. Errors are told as JSON when its parameter `as_json: Json` is true.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with exit_codes(as_json=bool(kwargs.get("as_json"))):
+            result = function(*args, **kwargs)
+            if result is not None:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    runner.run(result)
+            sys.stdout.flush()
+
+    return run
+
+
+@contextmanager
+def exit_codes(*, as_json: bool = False) -> Iterator[None]:
+    """Turn what is raised inside into a sentence on standard error and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        _refuse({"title": error.title, "code": error.code, "detail": str(error)}, error.faults, as_json=as_json)
+        raise typer.Exit(MISUSED) from None
+    except DenizenError as error:
+        problem: dict[str, Any] = {"title": error.title, "code": error.code, "detail": error.detail}
+        if error.field:
+            problem["field"] = error.field
+        if error.errors:
+            problem["errors"] = [asdict(one) for one in error.errors]
+        _refuse(problem, [error.detail, *(f"  {one.field}: {one.message}" for one in error.errors)], as_json=as_json)
+        raise typer.Exit(REFUSED) from None
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Who reads has seen enough (`| head`). Python flushes once more on its way out, which must not fail again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(PIPE_CLOSED) from None
+
+
+def _refuse(problem: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        write_line({"type": "about:blank", **problem}, err=True)
+        return
+    first, *others = lines
+    print(f"Error: {first}", *others, sep="\n", file=sys.stderr)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def refuse_passwords(arguments: Iterable[str]) -> None:
+    """Refuse a URL with a password among the arguments of a command.
+
+    Raises:
+        Invalid: one has it. It is in the shell's history now, and `ps` showed it.
+    """
+    if any(mask_password(argument) != argument for argument in arguments if "://" in argument):
+        raise Invalid(
+            "A URL with a password does not belong on the command line, where every user of this machine can read it. "
+            "Set DENIZEN_DATABASE_URL in the environment or in the file .env, and consider that password known."
+        )
+
+
+def ask_password(*, stdin: bool = False) -> str:
+    """Read a new password: twice from the terminal, unseen, or with `stdin` the first line of standard input.
+
+    Raises:
+        Invalid: there is no terminal, the two differ, or nothing came.
+    """
+    if stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise Invalid("No password came on standard input.", field="password")
+        return password
+    if not sys.stdin.isatty():
+        raise Invalid("There is no terminal to ask for the password; give it by --password-stdin.", field="password")
+    password = getpass("Password: ")
+    if getpass("Once more: ") != password:
+        raise Invalid("The two passwords differ.", field="password")
+    return password
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone, unless `yes` (the command's `--yes`) says it already.
+
+    Raises:
+        Invalid: the answer is no, or nobody is there to ask.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Invalid("Nobody is there to confirm; say --yes.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise Invalid("Nothing was done.")
+
+
+@asynccontextmanager
+async def open_database(settings: Settings | None = None) -> AsyncIterator[Database]:
+    """Open the database that the settings name, for one command. Never makes one.
+
+    Args:
+        settings: instead of those of the environment.
+
+    Raises:
+        NoDatabase: no SQLite file there.
+        Unavailable: nobody answers.
+        SchemaMissing: it is no database of this release.
+        SettingsError: see `Settings`.
+    """
+    from denizen.core.database import Database
+
+    settings = settings or Settings.load()
+    database = Database(settings.database_url, database_options(settings))
+    try:
+        await database.backend()
+        yield database
+    except Exception as error:
+        if _no_such_table(error):
+            raise SchemaMissing(
+                f"{database.describe()} is not a database of this release; look with `denizen migrate status`, "
+                "and bring it up to date with `denizen migrate up`."
+            ) from None
+        raise
+    finally:
+        await database.close()
+
+
+class SchemaMissing(Conflict):
+    """Tables or columns that this release needs are not in the database."""
+
+    code = "schema_missing"
+    title = "Schema out of date"
+
+
+def _no_such_table(error: Exception) -> bool:
+    original = getattr(error, "orig", error)
+    if getattr(original, "sqlstate", None) in {"42P01", "42703", "3F000"}:
+        return True
+    return type(original).__name__ == "OperationalError" and str(original).startswith(
+        ("no such table", "no such column")
+    )
+
+
+def database_options(settings: Settings) -> DatabaseOptions:
+    """The limits of the database layer, as `settings` has them."""
+    from denizen.core.options import DatabaseOptions
+
+    return DatabaseOptions(
+        timeout=settings.database_timeout,
+        slow_timeout=settings.database_slow_timeout,
+        pool_size=settings.database_pool_size,
+        pool_timeout=settings.database_pool_timeout,
+        connect_timeout=settings.database_connect_timeout,
+        statement_timeout=settings.database_statement_timeout,
+        lock_timeout=settings.database_lock_timeout,
+        prepare_threshold=settings.database_prepare_threshold,
+        synchronous=settings.sqlite_synchronous.upper(),
+    )

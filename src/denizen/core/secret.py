@@ -1,0 +1,95 @@
+"""The secret key: from the settings, or from a file of its own beside the SQLite database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import time
+from pathlib import Path
+
+from denizen.settings import Settings, SettingsError
+
+_BYTES = 32
+_PATIENCE_SECONDS = 2.0
+
+
+def secret_path(settings: Settings) -> Path | None:
+    """Where the secret is when no setting gives it: `denizen.db.secret` beside `denizen.db`; None on PostgreSQL."""
+    database = settings.sqlite_path
+    return None if database is None else database.with_name(f"{database.name}.secret")
+
+
+def load_secret(settings: Settings) -> bytes:
+    """Return the secret key; on SQLite make it when there is none yet.
+
+    Processes that start together on a fresh folder all return the same one: the file appears whole, or not at all.
+
+    Raises:
+        SettingsError: PostgreSQL without `DENIZEN_SECRET_KEY`; a file that others may read, or that holds no secret.
+    """
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    path = secret_path(settings)
+    if path is None:
+        raise SettingsError(
+            "DENIZEN_SECRET_KEY must be set with PostgreSQL: at least 32 random characters, the same for every server; "
+            "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'."
+        )
+    try:
+        if not path.exists():
+            _make(path)
+        return read_secret(path)
+    except OSError as error:
+        raise SettingsError(f"The secret key {path.absolute()} cannot be used: {error.strerror}.") from None
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret that its owner alone can read.
+
+    Raises:
+        SettingsError: others can read it, or it is damaged.
+        OSError: it cannot be opened.
+    """
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise SettingsError(
+                    f"The secret key {path.absolute()} can be read by others (mode {mode:04o}); run: chmod 600 {path}"
+                )
+            text = file.read(1024).strip()
+        if len(text) >= 32:
+            return text
+        if time.monotonic() > until:  # longer than another process needs to write one line
+            raise SettingsError(
+                f"The secret key {path.absolute()} is damaged: it holds {len(text)} characters. "
+                "Put it back from a backup, or delete it, and a new one is made."
+            )
+        time.sleep(0.05)
+
+
+def _make(path: Path) -> None:
+    """Write a new secret, unless somebody else was faster."""
+    content = f"{secrets.token_urlsafe(_BYTES)}\n".encode()
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _write_new(beside, content)
+    try:
+        os.link(beside, path)  # unlike a rename it never replaces what is there
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links; readers wait for the rest of the line
+        with contextlib.suppress(FileExistsError):
+            _write_new(path, content)
+    finally:
+        beside.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
