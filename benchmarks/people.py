@@ -3,9 +3,9 @@
     python -m benchmarks.people 1000000 people.csv
     python -m benchmarks.people 900000 more.ndjson --start 100000
 
-Names come from a dozen languages in their own scripts: of a hundred people about forty have a `full_name` that is not ASCII. Five
-usernames and two addresses in a hundred are not ASCII either, which is more than any customer list we have seen, so that an import is
-not measured on its short path alone. Addresses end in domains that RFC 2606 reserves: none of them reaches anybody.
+Names come from a dozen languages in their own scripts: of a hundred people about forty have a `full_name` that is not
+ASCII. Five usernames and two addresses in a hundred are not ASCII either, so that an import is not measured on its short
+path alone. Addresses end in domains that RFC 2606 reserves: none of them reaches anybody.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 SEED = 20_260_101
 
-# Given names, family names, and both as people write them in an address. One line is one language; the first is drawn more often.
+# ruff: noqa: E501 -- a line below is a language
+# Given names, family names, and both as people write them in an address. The first language is drawn more often.
 LANGUAGES: tuple[tuple[str, str, str, str], ...] = (
     (
         "Ada Ben Clara David Emma Frank Grace Henry Irene James Karen Leo Maria Noah Olivia Paul Quinn Rose Sam Tina",
@@ -59,7 +60,10 @@ class Person(NamedTuple):
 
 
 def bits(index: int, seed: int) -> int:
-    """Return 64 well-mixed bits for the person at `index`. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014."""
+    """Return 64 well-mixed bits for the person at `index`.
+
+    Source: SplitMix64 of Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+    """
     z = (index * 0x9E3779B97F4A7C15 + seed) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
@@ -67,7 +71,7 @@ def bits(index: int, seed: int) -> int:
 
 
 def make_person(index: int, seed: int = SEED) -> Person:
-    """Return the person at `index`. No two people share a username, an address or an `external_id`: each carries the index in all three."""
+    """Return the person at `index`, who carries the index in username, address and `external_id`: nobody shares them."""
     draw = bits(index, seed)
     share = draw % 100
     language = 0 if share < ASCII_SHARE else 1 + (draw >> 8) % (len(WORDS) - 1)

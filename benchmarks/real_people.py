@@ -5,17 +5,18 @@
     python -m benchmarks.real_people --as-found people.ndjson
     denizen users import people.csv
 
-Sources, all of them public and all read from local files: the `Maintainer`, `Original-Maintainer` and `Uploaders` of every
-package that apt knows (binary indexes; source indexes too where `deb-src` is on), and whoever signed an entry of an installed
-`/usr/share/doc/*/changelog.Debian.gz`. The same lists give the same file, byte for byte.
+Sources, all of them public and all read from local files: the `Maintainer`, `Original-Maintainer` and `Uploaders` of
+every package that apt knows (binary indexes; source indexes too where `deb-src` is on), and whoever signed an entry of an
+installed `/usr/share/doc/*/changelog.Debian.gz`. The same lists give the same file, byte for byte.
 
-One row is one address, judged without regard to case. Where an address comes with several names or spellings, the pair that was
-found most often wins, and the first in code point order among equals. What has no `@` is left out. With `--as-found` nothing is
-merged and nothing left out: each distinct name and address as they were written is a row, so that the file holds the same
-address twice with different names or in different case, and a few that are none, as files from life do.
+One row is one address, judged without regard to case. Where an address comes with several names or spellings, the pair
+that was found most often wins, and the first in code point order among equals. What has no `@` is left out. With
+`--as-found` nothing is merged and nothing left out: each distinct name and address as they were written is a row, so that
+the file holds the same address twice with different names or in different case, and a few that are none, as files from
+life do.
 
-Columns: `email`, `full_name`, `username` (the login of those at debian.org, else empty) and `external_id` (stable for the row).
-The file holds personal data: it is never committed.
+Columns: `email`, `full_name`, `username` (the login of those at debian.org, else empty) and `external_id` (stable for the
+row). The file holds personal data: it is never committed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ APT_HELPER = "/usr/lib/apt/apt-helper"
 NO_LISTS = """\
 This machine has no package lists to read people from.
   Debian, Ubuntu:  apt-get update   (as root), then run this again
-  elsewhere:       fetch a `Packages` or `Sources` index of any Debian mirror and name it with --index FILE (.gz and .xz are read)"""
+  elsewhere:       fetch a `Packages` or `Sources` index of any Debian mirror, and name it with --index FILE"""
 
 Found = Counter[tuple[str, str]]
 """How often each pair of name and address stands in the sources, both as they were written."""
@@ -90,9 +91,14 @@ def output_of(*command: str) -> Iterator[str]:
 
 def lines_of(path: Path) -> Iterator[str]:
     """Yield the lines of an index, compressed or not."""
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with opener(path, "rt", encoding="utf-8", errors="replace") as file:
-        yield from (line.rstrip("\n") for line in file)
+    with path.open("rb") as raw:
+        file: Iterable[bytes] = raw
+        if path.suffix == ".gz":
+            file = gzip.GzipFile(fileobj=raw)
+        elif path.suffix == ".xz":
+            file = lzma.LZMAFile(raw)
+        for line in file:
+            yield line.decode("utf-8", "replace").rstrip("\n")
 
 
 def find_people(indexes: Sequence[Path] = ()) -> Found:
@@ -141,7 +147,7 @@ def build(found: Found, *, as_found: bool) -> list[Person]:
 
 
 def write(people: Iterable[Person], path: Path) -> None:
-    """Write NDJSON where the name ends in `.ndjson` or `.jsonl`, else CSV; an absent username is an empty cell or no member."""
+    """Write NDJSON where the name ends in `.ndjson` or `.jsonl`, else CSV; an absent username is left empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         if path.suffix in {".ndjson", ".jsonl"}:
             for person in people:

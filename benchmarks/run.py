@@ -1,0 +1,88 @@
+"""One kind of database, all that is measured on it: fill, compare, start, grow."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from statistics import median
+
+from .contenders import Contender, Denizen, Tutorial
+from .databases import Databases
+from .figures import Figure, Results, at_least, at_most
+from .growth import measure_pages
+from .plan import Plan
+from .processes import MIB
+from .traffic import MEMORY_TARGET, clear, compare, loaded_for, soak
+
+IMPORT_TARGET = at_least(10_000)
+IMPORT_MEMORY_TARGET = at_most(150)
+START_TARGET = at_most(2)
+
+
+def measure(plan: Plan, databases: Databases, results: Results) -> None:
+    """Measure everything that the plan asks for on one kind of database."""
+    denizen = None if plan.peer_only else Denizen(databases, plan.folder)
+    if denizen:
+        denizen.prepare()
+        results.figures += measure_import(plan, databases.title, denizen, plan.users)
+    if plan.wants("traffic", "memory"):
+        measure_requests(plan, databases, denizen, results)
+    if denizen and plan.wants("start"):
+        results.figures.append(measure_start(plan, databases.title, denizen))
+    if denizen and plan.wants("keyset"):
+        results.figures += measure_growth(plan, databases.title, denizen)
+
+
+def measure_import(plan: Plan, title: str, denizen: Denizen, users: int, *, start: int = 0) -> list[Figure]:
+    """Import people, and return how that went if the plan asks for it."""
+    plan.tell(f"{title}: importing {users:,} people")
+    done = denizen.take(users, start=start)
+    if not plan.wants("import"):
+        return []
+    rate = Figure(f"import of {users:,} people", title, users / done.seconds, "rows/s", IMPORT_TARGET)
+    peak = done.peak_bytes / MIB
+    return [rate, Figure("... most memory held", title, peak, "MiB", IMPORT_MEMORY_TARGET)]
+
+
+def measure_requests(plan: Plan, databases: Databases, denizen: Denizen | None, results: Results) -> None:
+    """Compare both contenders under load, and read their memory after it."""
+    title = databases.title
+    contenders: list[Contender] = [denizen] if denizen else []
+    with ExitStack() as running:
+        tutorial = None
+        if plan.wants("traffic") or plan.peer_only:
+            plan.tell(f"{title}: filling the tutorial's database with {plan.users:,} people")
+            tutorial = Tutorial(databases, plan.folder)
+            tutorial.fill(plan.users)
+            contenders.insert(0, tutorial)
+        clear(plan.folder)
+        for contender in contenders:
+            running.callback(contender.server.stop)
+            contender.server.start()
+        rest = plan.soak
+        if tutorial and plan.wants("traffic"):
+            results.comparisons += compare(plan, databases.kind, title, tutorial, denizen)
+            rest -= loaded_for(plan)
+        if plan.wants("memory"):
+            for contender in contenders:
+                target = MEMORY_TARGET if contender is denizen else None
+                results.figures.append(soak(plan, title, contender, seconds=rest, target=target))
+
+
+def measure_start(plan: Plan, title: str, denizen: Denizen) -> Figure:
+    """Start the server on its existing database a few times, and take the median."""
+    plan.tell(f"{title}: starting the server {plan.starts} times")
+    taken = []
+    for _ in range(plan.starts):
+        taken.append(denizen.server.start())
+        denizen.server.stop()
+    return Figure("start of serve to /healthz", title, median(taken), "s", START_TARGET)
+
+
+def measure_growth(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
+    """Fill the database up, and measure the last page of it against the first."""
+    more = plan.many - plan.users
+    figures = measure_import(plan, title, denizen, more, start=plan.users) if more > 0 else []
+    with ExitStack() as running:
+        running.callback(denizen.server.stop)
+        denizen.server.start()
+        return [*figures, *measure_pages(plan, title, denizen)]
