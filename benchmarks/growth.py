@@ -12,7 +12,7 @@ from .wire import Answer, Client, Request
 
 PAGE_TARGET = at_most(1.2)
 PAGES = (100, 10)
-"""Sizes of the page that is timed. The target is for the first; the second, with less to write out, shows the search."""
+"""Sizes of the page that is timed. The target is for the first; the second has less to write out."""
 
 
 def find_last_pages(client: Client, users: int) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """Load on one server: many connections, each sending the next request as soon as it has its answer.
 
-Made by `wrk` where it is installed (Debian: `apt-get install wrk`), else by `benchmarks.generator`, which is Python and so
-gives up to some 20,000 requests a second on one core.
+Made by `wrk` where it is installed (Debian: `apt-get install wrk`), else by `benchmarks.generator`, which is Python and
+so gives up to some 20,000 requests a second on one core.
 """
 
 from __future__ import annotations

@@ -6,17 +6,17 @@
     denizen users import people.csv
 
 Sources, all of them public and all read from local files: the `Maintainer`, `Original-Maintainer` and `Uploaders` of
-every package that apt knows (binary indexes; source indexes too where `deb-src` is on), and whoever signed an entry of an
-installed `/usr/share/doc/*/changelog.Debian.gz`. The same lists give the same file, byte for byte.
+every package that apt knows (binary indexes; source indexes too where `deb-src` is on), and whoever signed an entry of
+an installed `/usr/share/doc/*/changelog.Debian.gz`. The same lists give the same file, byte for byte.
 
 One row is one address, judged without regard to case. Where an address comes with several names or spellings, the pair
 that was found most often wins, and the first in code point order among equals. What has no `@` is left out. With
-`--as-found` nothing is merged and nothing left out: each distinct name and address as they were written is a row, so that
-the file holds the same address twice with different names or in different case, and a few that are none, as files from
-life do.
+`--as-found` nothing is merged and nothing left out: each distinct name and address as they were written is a row, so
+that the file holds the same address twice with different names or in different case, and a few that are none, as files
+from life do.
 
-Columns: `email`, `full_name`, `username` (the login of those at debian.org, else empty) and `external_id` (stable for the
-row). The file holds personal data: it is never committed.
+Columns: `email`, `full_name`, `username` (the login of those at debian.org, else empty) and `external_id` (stable for
+the row). The file holds personal data: it is never committed.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def lines_of(path: Path) -> Iterator[str]:
     with path.open("rb") as raw:
         file: Iterable[bytes] = raw
         if path.suffix == ".gz":
-            file = gzip.GzipFile(fileobj=raw)
+            file = gzip.open(raw)  # noqa: SIM115 -- closes nothing but itself
         elif path.suffix == ".xz":
-            file = lzma.LZMAFile(raw)
+            file = lzma.open(raw)  # noqa: SIM115
         for line in file:
             yield line.decode("utf-8", "replace").rstrip("\n")
 
