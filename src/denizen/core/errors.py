@@ -69,6 +69,27 @@ class Malformed(Invalid):
     title = "Malformed body"
 
 
+class UnsupportedMedia(Invalid):
+    """The body is of a kind that this address does not take: JSON in UTF-8, uncompressed, is what it takes."""
+
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+class UnknownParameter(Invalid):
+    """A query parameter that is not known here. Left alone, a misspelt filter would give everyone."""
+
+    code = "unknown_parameter"
+    title = "Unknown query parameter"
+
+
+class RepeatedParameter(Invalid):
+    """A query parameter that has one value was given more than once."""
+
+    code = "repeated_parameter"
+    title = "Repeated query parameter"
+
+
 class Unauthorized(DenizenError):
     """Nobody recognised the caller."""
 

@@ -1,0 +1,362 @@
+"""The router and the route class of every room: what reaches an endpoint has been checked here.
+
+Bodies are bounded and strict JSON in UTF-8, query parameters are known ones and not repeated, and what is wrong
+becomes one of our errors without the input. All of it belongs to the route, so that it holds inside a host's
+application as well.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Self, TypeVar
+
+from fastapi import APIRouter, params
+from fastapi._compat import field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import _get_flat_fields_from_params, _get_param_aliases
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, _effective_route_context_var
+from fastapi.utils import create_model_field
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from denizen.core.errors import Invalid, Malformed, RepeatedParameter, TooLarge, UnknownParameter, UnsupportedMedia
+from denizen.core.problems import DenizenProblem, invalid, is_name, responses
+
+MAX_BODY_SIZE: Final = "denizen.max_body_size"
+"""The key in an ASGI scope under which an install's limit stands, in bytes; see `Router.bound`."""
+
+DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
+MAX_DEPTH: Final = 64
+MAX_MEMBERS: Final = 1_000
+MAX_ITEMS: Final = 10_000
+_NUMBER_LENGTH: Final = 64
+_INT64: Final = 2**63
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a JSON document, strictly.
+
+    At most 64 levels, 1,000 members in an object and 10,000 items in an array; integers within 64 bits.
+
+    Raises:
+        Malformed: it is not UTF-8, not JSON, has a key twice, NaN, Infinity or a number that no double holds, or is
+            beyond the limits above. The message never quotes it.
+
+    Source: RFC 8259 and RFC 7493 (I-JSON); lone surrogates are left to `core.text`, which names the field.
+    """
+    try:
+        document = _DECODER.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    except RecursionError:
+        raise Malformed(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH or body.count(b",") > MAX_ITEMS:
+        _check_shape(document)
+    return document
+
+
+def _check_shape(document: Any) -> None:
+    level, depth = [document], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise Malformed(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                below.extend(value for value in node.values() if isinstance(value, dict | list))
+            elif isinstance(node, list):
+                if len(node) > MAX_ITEMS:
+                    raise Malformed(f"An array in the body has more than {MAX_ITEMS} items.")
+                below.extend(value for value in node if isinstance(value, dict | list))
+        level, depth = below, depth + 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise Malformed(f"An object in the body has more than {MAX_MEMBERS} members.")
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("An object in the body has a key twice.")
+    return found
+
+
+def _integer(text: str) -> int:
+    number = int(text) if len(text) <= _NUMBER_LENGTH else _INT64
+    if not -_INT64 <= number < _INT64:
+        raise Malformed("The body has an integer beyond 64 bits.")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text) if len(text) <= _NUMBER_LENGTH else math.inf
+    if not math.isfinite(number):
+        raise Malformed("The body has a number that no double holds.")
+    return number
+
+
+def _constant(_: str) -> NoReturn:
+    raise Malformed("The body has NaN or Infinity, which are not JSON.")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
+
+
+def check_json_type(headers: Headers) -> None:
+    """Refuse a body that is not declared as uncompressed JSON in UTF-8.
+
+    Raises:
+        UnsupportedMedia: the type is another one, or missing: a page on another site may send that without asking.
+    """
+    declared = headers.get("content-type", "")
+    if declared != "application/json":
+        kind, *parameters = declared.split(";")
+        kind = kind.strip().lower()
+        charsets = [
+            value.strip(" \t\"'").lower()
+            for name, _, value in (p.partition("=") for p in parameters)
+            if name.strip().lower() == "charset"
+        ]
+        is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+        if not is_json or any(charset not in {"utf-8", "utf8"} for charset in charsets):
+            raise UnsupportedMedia("Send the body as `Content-Type: application/json`, in UTF-8.")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMedia("Send the body uncompressed.")
+
+
+# ------------------------------------------------------------------------------------------------------------- request
+
+
+class BoundedRequest(Request):
+    """A request whose body is limited and, asked for as JSON, read strictly."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, limit: int) -> None:
+        super().__init__(scope, receive, send)
+        self._limit = limit
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Give the body piece by piece.
+
+        Raises:
+            TooLarge: it is declared, or turns out, longer than the limit; not a byte is read if it is declared.
+            Malformed: the client went away before it was complete.
+        """
+        if not hasattr(self, "_body"):
+            self._refuse_declared()
+        seen = 0
+        try:
+            async with aclosing(super().stream()) as chunks:
+                async for chunk in chunks:
+                    seen += len(chunk)
+                    if seen > self._limit:
+                        self._refuse()
+                    yield chunk
+        except ClientDisconnect:
+            raise Malformed("The body ended before it was complete.") from None
+
+    async def json(self) -> Any:
+        """Give the body as JSON; see `parse_json`."""
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+    def _refuse_declared(self) -> None:
+        declared = self.headers.get("content-length", "0")
+        if not (declared.isascii() and declared.isdecimal()):
+            raise Malformed("Content-Length is not a number.")
+        if len(declared) > _NUMBER_LENGTH or int(declared) > self._limit:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise TooLarge(f"The body may have at most {self._limit} bytes.")
+
+
+# ---------------------------------------------------------------------------------------------------- query parameters
+
+
+@dataclass(frozen=True, slots=True)
+class QueryNames:
+    """The query parameters of a route.
+
+    Attributes:
+        single: those with one value.
+        repeatable: those that may be given more than once.
+    """
+
+    single: frozenset[str]
+    repeatable: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, dependant: Dependant) -> Self:
+        """Collect what an endpoint and its dependencies declare."""
+        single, repeatable, waiting = set[str](), set[str](), [dependant]
+        while waiting:
+            current = waiting.pop()
+            waiting.extend(current.dependencies)
+            for field in _get_flat_fields_from_params(current.query_params):
+                names = {name for _, name in _get_param_aliases(field)}
+                many = field_annotation_is_sequence(field.field_info.annotation)
+                (repeatable if many else single).update(names)
+        return cls(frozenset(single), frozenset(repeatable))
+
+    def check(self, sent: QueryParams) -> None:
+        """Refuse parameters that are not declared, and single ones that are repeated.
+
+        Raises:
+            UnknownParameter: with the name, where it looks like one, and never the value.
+            RepeatedParameter: two values, of which one would be ignored silently.
+        """
+        seen = set[str]()
+        for name, _ in sent.multi_items():
+            if name in self.repeatable:
+                continue
+            if name not in self.single:
+                raise self._unknown(name)
+            if name in seen:
+                raise RepeatedParameter(f"The query parameter {name} may be given once.", field=name)
+            seen.add(name)
+
+    def _unknown(self, name: str) -> UnknownParameter:
+        if not is_name(name):
+            return UnknownParameter("There is a query parameter that is not known here.")
+        close = difflib.get_close_matches(name, self.single | self.repeatable, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return UnknownParameter(f"The query parameter {name} is not known here.{hint}", field=name)
+
+
+_ANY_QUERY: Final = "_denizen_any_query"
+_QUERY: Final = "_denizen_query"
+
+
+def any_query(endpoint: Endpoint) -> Endpoint:
+    """Let an endpoint take query parameters that it does not declare."""
+    setattr(endpoint, _ANY_QUERY, True)
+    return endpoint
+
+
+def with_query(*single: str, repeatable: tuple[str, ...] = ()) -> Callable[[Endpoint], Endpoint]:
+    """Name the query parameters of an endpoint that reads them from the `Request` by hand, beside the declared ones."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _QUERY, QueryNames(frozenset(single), frozenset(repeatable)))
+        return endpoint
+
+    return mark
+
+
+def _names_of(endpoint: Callable[..., Any], dependant: Dependant) -> QueryNames | None:
+    if getattr(endpoint, _ANY_QUERY, False):
+        return None
+    declared = QueryNames.of(dependant)
+    by_hand: QueryNames | None = getattr(endpoint, _QUERY, None)
+    if by_hand is None:
+        return declared
+    return QueryNames(declared.single | by_hand.single, declared.repeatable | by_hand.repeatable)
+
+
+# -------------------------------------------------------------------------------------------------------------- routes
+
+
+class Route(APIRoute):
+    """One path and method.
+
+    Args:
+        max_body_size: bytes; in place of the install's limit.
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], *, max_body_size: int | None = None, **options: Any
+    ) -> None:
+        # Starlette's limiter would answer in a form of its own; this limit is ours alone.
+        self._own_limit = max_body_size
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Handler:
+        """Wrap FastAPI's handler; called once here and once for every inclusion of the router."""
+        # FastAPI hands the included route over in this variable and nowhere else; `super()` reads it too.
+        included = _effective_route_context_var.get()
+        route: Any = included if included is not None and included.original_route is self else self
+        _document_errors(route)
+        handle = super().get_route_handler()
+        names = _names_of(self.endpoint, route.dependant)
+        body = route.body_field
+        is_json = body is not None and not isinstance(body.field_info, params.Form)
+        own_limit = self._own_limit
+
+        async def answer(plain: Request) -> Response:
+            scope = plain.scope
+            limit = own_limit if own_limit is not None else scope.get(MAX_BODY_SIZE, DEFAULT_MAX_BODY_SIZE)
+            request = BoundedRequest(scope, plain.receive, plain._send, limit=limit)  # noqa: SLF001
+            if names is not None and scope["query_string"]:
+                names.check(request.query_params)
+            if body is not None and await request.body() and is_json:
+                check_json_type(request.headers)
+                await request.json()
+            try:
+                response = await handle(request)
+            except RequestValidationError as error:
+                raise invalid(error.errors()) from None
+            response.headers.setdefault("cache-control", "no-store")
+            return response
+
+        return answer
+
+
+def _document_errors(route: Any) -> None:
+    """Document what any route may refuse, and bring the schema that the references mean into the document."""
+    kinds = [Invalid, Malformed, TooLarge, UnsupportedMedia] if route.body_field is not None else [Invalid]
+    for status, answer in responses(*kinds).items():
+        route.responses.setdefault(status, answer)
+    route.response_fields.setdefault(
+        "problem", create_model_field(name="Problem", type_=DenizenProblem, mode="serialization")
+    )
+
+
+class Router(APIRouter):
+    """The router of a room.
+
+    A path that ends in a slash also answers without it: a redirect costs a round trip, and some clients drop the body
+    or the Authorization header on it. The second form stays out of OpenAPI.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"route_class": Route, "redirect_slashes": False, **options})
+        self._given: Mapping[str, object] = {}
+
+    def bound(self, given: Mapping[str, object]) -> Self:
+        """Give the same routes for one install: what `given` says stands in the ASGI scope of each request.
+
+        Two installs in one process, or in one application, include two bound routers and never meet.
+        `{MAX_BODY_SIZE: 65536}` sets the limit of bodies.
+        """
+        twin = copy(self)
+        twin._given = {**self._given, **given}
+        twin.middleware_stack = twin.app
+        return twin
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that was matched."""
+        scope.update(self._given)
+        await super().handle(scope, receive, send)
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Add a route, and its form without the slash."""
+        super().add_api_route(path, endpoint, **options)
+        if path.endswith("/") and len(self.prefix + path) > 1:
+            super().add_api_route(path[:-1], endpoint, **{**options, "include_in_schema": False})
