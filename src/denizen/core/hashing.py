@@ -1,0 +1,349 @@
+"""Hashing passwords without holding anybody up.
+
+A hash takes 30 ms of one core and 19 MiB, on purpose. It runs on a few threads of its own, at low priority, behind a
+bounded queue; the event loop only waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import enum
+import hashlib
+import math
+import os
+import secrets
+import sys
+import threading
+import time
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol, TypeVar, cast
+
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.low_level import error_to_str
+
+from denizen.core.errors import Unavailable
+
+_R = TypeVar("_R")
+
+_NICENESS: Final = 15
+_MAX_RETRY_AFTER: Final = 30
+_FIRST_GUESS_SECONDS: Final = 0.05
+_MAX_PASSES: Final = 8
+_MAX_LANES: Final = 16
+_NO_MEMORY: Final = error_to_str(-22)
+"""What libargon2 says for ARGON2_MEMORY_ALLOCATION_ERROR."""
+
+
+class HashingBusy(Unavailable):
+    """Too many passwords wait to be hashed, or there is no memory for one more."""
+
+    code = "hashing_busy"
+    title = "Too many sign-ins and sign-ups at once"
+
+
+def normalise(password: str) -> str:
+    """Return the one form of a password however it was typed: NFC, and every kind of space a plain one.
+
+    Source: the OpaqueString profile of RFC 8265 section 4.2.2, without its refusals: those are the policy's matter.
+    """
+    if password.isascii():
+        return password
+    spaced = "".join(" " if unicodedata.category(each) == "Zs" else each for each in password)
+    return unicodedata.normalize("NFC", spaced)
+
+
+class Hasher(Protocol):
+    """One way to hash passwords. Slow on purpose, thread-safe, and it releases the GIL.
+
+    Any string is a password here: NUL, lone surrogates and megabytes included. Both methods that compute raise
+    HashingBusy when there is no memory to do so, and nothing else.
+    """
+
+    def hash(self, password: str) -> str:
+        """Return the encoded hash of `password` with a new salt, in ASCII."""
+        ...
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Tell whether `encoded` was made of `password`; False for what this hasher cannot read."""
+        ...
+
+    def needs_rehash(self, encoded: str) -> bool:
+        """Tell whether `encoded` was made with other effort than a hash made today."""
+        ...
+
+    def dummy(self) -> str:
+        """Return a hash that no password fits and that takes as long to verify as one made today."""
+        ...
+
+
+class Argon2Hasher:
+    """argon2id. The parameters stand in the hash itself, so that they can be raised at the next sign-in.
+
+    Args:
+        memory: KiB for one hash.
+        passes: over that memory.
+        lanes: degree of parallelism.
+        max_memory: KiB that a hash from elsewhere may ask for when it is verified. One that asks for more, or for
+            more than 8 passes over so much or 16 lanes, fits no password: it could stop the server.
+
+    Source: the OWASP Password Storage Cheat Sheet for the defaults.
+    """
+
+    def __init__(self, *, memory: int = 19_456, passes: int = 2, lanes: int = 1, max_memory: int = 65_536) -> None:
+        self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory, parallelism=lanes)
+        self._max_memory = max(memory, max_memory)
+        self._max_work = max(memory * passes, self._max_memory * _MAX_PASSES)
+        self._max_lanes = max(lanes, _MAX_LANES)
+
+    def hash(self, password: str) -> str:
+        """Hash the normalised form."""
+        try:
+            return self._argon2.hash(_encode(normalise(password)))
+        except HashingError as error:
+            raise HashingBusy("There is no memory to hash a password.", retry_after=1) from error
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Try the normalised form and, where it differs, the one typed: other systems hash that."""
+        if not self._is_affordable(encoded):
+            return False
+        normal = normalise(password)
+        return self._fits(normal, encoded) or (normal != password and self._fits(password, encoded))
+
+    def needs_rehash(self, encoded: str) -> bool:
+        """Compare all parameters, lengths of salt and output included."""
+        try:
+            return self._argon2.check_needs_rehash(encoded)
+        except (InvalidHashError, ValueError):
+            return True
+
+    def dummy(self) -> str:
+        """Put random bytes where salt and output belong."""
+        made = self._argon2
+        salt, output = (
+            base64.b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
+            for length in (made.salt_len, made.hash_len)
+        )
+        return f"$argon2id$v=19$m={made.memory_cost},t={made.time_cost},p={made.parallelism}${salt}${output}"
+
+    def _is_affordable(self, encoded: str) -> bool:
+        try:
+            asked = extract_parameters(encoded)
+        except (InvalidHashError, ValueError):
+            return False
+        return (
+            encoded.isascii()
+            and asked.memory_cost <= self._max_memory
+            and asked.memory_cost * asked.time_cost <= self._max_work
+            and asked.parallelism <= self._max_lanes
+        )
+
+    def _fits(self, password: str, encoded: str) -> bool:
+        try:
+            return self._argon2.verify(encoded, _encode(password))
+        except (VerifyMismatchError, InvalidHashError):
+            return False
+        except VerificationError as error:
+            if str(error) == _NO_MEMORY:
+                raise HashingBusy("There is no memory to check a password.", retry_after=1) from error
+            return False
+
+
+class NullHasher:
+    """No protection and no waiting: for tests. What it makes begins with `null$`."""
+
+    def hash(self, password: str) -> str:
+        """Hash the normalised form, once, without salt."""
+        return "null$" + hashlib.sha256(_encode(normalise(password))).hexdigest()
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Compare."""
+        return self.hash(password) == encoded
+
+    def needs_rehash(self, encoded: str) -> bool:
+        """Keep only its own."""
+        return not encoded.startswith("null$")
+
+    def dummy(self) -> str:
+        """Return the mark alone."""
+        return "null$"
+
+
+def _encode(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")
+
+
+class Lane(enum.Enum):
+    """Who waits for a hash: anybody at all (sign-up, sign-in), or a caller who has shown who he is."""
+
+    PUBLIC = "public"
+    TRUSTED = "trusted"
+
+
+class _Job:
+    """One call that waits for a thread, and the future on some event loop that waits for it."""
+
+    __slots__ = ("act", "answer", "is_public", "loop")
+
+    def __init__(self, act: Callable[[], object], lane: Lane) -> None:
+        self.act = act
+        self.is_public = lane is Lane.PUBLIC
+        self.loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[object] = self.loop.create_future()
+
+    def run(self) -> None:
+        try:
+            value = self.act()
+        except BaseException as error:  # noqa: BLE001  it is raised where the answer is awaited
+            self.deliver(None, error)
+        else:
+            self.deliver(value, None)
+
+    def deliver(self, value: object, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # that loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._settle, value, error)
+
+    def _settle(self, value: object, error: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if error is None:
+            self.answer.set_result(value)
+        else:
+            self.answer.set_exception(error)
+
+
+class HashPool:
+    """A few threads that hash, and a bounded queue before them: first come, first served.
+
+    Args:
+        hasher: how.
+        threads: hashes at once. Memory is at most this many times what one hash takes (19 MiB; 64 MiB for hashes
+            from elsewhere).
+        queue: how many may wait, at least 2. Lane.PUBLIC has half of it, so that a flood of strangers leaves room.
+
+    Threads start on first use, at nice 15 on Linux, as daemons. The pool may be used from several event loops at
+    once, again after `close`, and in a forked child.
+    """
+
+    def __init__(self, hasher: Hasher, *, threads: int = 2, queue: int = 64) -> None:
+        if threads < 1 or queue < 2:
+            raise ValueError("a pool needs at least one thread and room for two in its queue")
+        self.hasher = hasher
+        self._dummy = hasher.dummy()
+        self._max_threads = threads
+        self._max_queue = queue
+        self._seconds = _FIRST_GUESS_SECONDS
+        self._generation = 0
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[_Job, None] = OrderedDict()
+        self._public = 0
+        self._threads = 0
+        self._running = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many calls no thread has taken up yet."""
+        return len(self._waiting)
+
+    async def hash(self, password: str, *, lane: Lane) -> str:
+        """Hash `password`.
+
+        Raises:
+            HashingBusy: the queue, or this lane's half of it, is full; or the pool was closed meanwhile.
+        """
+        return await self._call(lambda: self.hasher.hash(password), lane)
+
+    async def verify(self, password: str, encoded: str | None, *, lane: Lane) -> bool:
+        """Tell whether `encoded` was made of `password`; never where it is None, after the same effort.
+
+        Raises:
+            HashingBusy: as `hash`.
+        """
+        against = self._dummy if encoded is None else encoded
+        fits = await self._call(lambda: self.hasher.verify(password, against), lane)
+        return fits and encoded is not None
+
+    def close(self) -> None:
+        """Refuse all who wait, and let the threads end with what they have in hand. Does not block."""
+        with self._changed:
+            refused = list(self._waiting)
+            self._waiting.clear()
+            self._public = self._threads = self._running = 0
+            self._generation += 1
+            self._changed.notify_all()
+        for job in refused:
+            job.deliver(None, HashingBusy("The server is shutting down.", retry_after=1))
+
+    async def _call(self, act: Callable[[], _R], lane: Lane) -> _R:
+        job = _Job(act, lane)
+        self._enqueue(job)
+        try:
+            return cast("_R", await job.answer)
+        except BaseException:
+            self._withdraw(job)
+            raise
+
+    def _enqueue(self, job: _Job) -> None:
+        if self._process != os.getpid():
+            self._start_empty()
+        with self._changed:
+            free = self._max_threads - self._running
+            full = len(self._waiting) >= self._max_queue + free
+            if full or (job.is_public and self._public >= self._max_queue // 2 + free):
+                raise HashingBusy("Too many passwords wait to be hashed.", retry_after=self._retry_after())
+            self._waiting[job] = None
+            self._public += job.is_public
+            if self._threads < min(self._max_threads, self._running + len(self._waiting)):
+                self._threads += 1
+                threading.Thread(target=self._work, args=(self._generation,), name="denizen-hash", daemon=True).start()
+            self._changed.notify()
+
+    def _retry_after(self) -> int:
+        seconds = (len(self._waiting) + 1) * self._seconds / self._max_threads
+        return min(max(1, math.ceil(seconds)), _MAX_RETRY_AFTER)
+
+    def _withdraw(self, job: _Job) -> None:
+        """Take a job whose caller gave up out of the queue, before it costs a hash."""
+        with self._changed:
+            if job in self._waiting:
+                del self._waiting[job]
+                self._public -= job.is_public
+
+    def _work(self, generation: int) -> None:
+        _be_nice()
+        while (job := self._next(generation)) is not None:
+            began = time.perf_counter()
+            job.run()
+            self._done(generation, time.perf_counter() - began)
+            del job  # it holds a password, and the next one may be long in coming
+
+    def _next(self, generation: int) -> _Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._generation != generation)
+            if self._generation != generation:
+                return None
+            job, _ = self._waiting.popitem(last=False)
+            self._public -= job.is_public
+            self._running += 1
+            return job
+
+    def _done(self, generation: int, seconds: float) -> None:
+        with self._changed:
+            self._seconds += (seconds - self._seconds) / 8
+            if self._generation == generation:
+                self._running -= 1
+
+
+def _be_nice() -> None:
+    """Lower the priority of this thread, where priorities belong to threads; elsewhere the id would name a process."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it; hashing works all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,0 +1,54 @@
+"""The string and number types that schemas and query parameters are made of.
+
+Every string from outside goes through `Text`: a lone surrogate cannot be written as UTF-8 (it would surface as an
+error deep in a driver), and U+0000 is text to SQLite but not to PostgreSQL. Both are refused at the door.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+MAX_INTEGER: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact; SQLite and PostgreSQL hold it with room to spare."""
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether both databases and every encoder take `text`: no lone surrogate, no U+0000."""
+    if "\x00" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_unstorable(value: object) -> object:
+    if isinstance(value, str) and not is_storable(value):
+        raise PydanticCustomError("string_unacceptable", "must not contain U+0000 or half of a surrogate pair")
+    return value
+
+
+Storable: Final = BeforeValidator(_refuse_unstorable)
+"""The check alone, for a type with limits of its own: `Annotated[str, Field(max_length=20), Storable]`."""
+
+Text = Annotated[str, MaxLen(10_000), Storable]
+"""Any string; at most 10,000 code points."""
+
+Line = Annotated[str, MaxLen(255), Storable]
+"""A string for one column or one filter; at most 255 code points."""
+
+Word = Annotated[str, MinLen(1), MaxLen(64), Storable]
+"""A short name of something, 1 to 64 code points."""
+
+Count = Annotated[int, Ge(0), Le(MAX_INTEGER)]
+"""How many, or how many to skip: 0 to 2^53 - 1."""
+
+Integer = Annotated[int, Ge(-MAX_INTEGER), Le(MAX_INTEGER)]
+"""Any whole number that survives JSON, Python and both databases unchanged."""

@@ -1,0 +1,36 @@
+"""Secrets that programs and browsers carry: made of 256 random bits, known to us by their digest alone."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from hashlib import sha256
+from typing import Final, Literal, TypeAlias
+
+Prefix: TypeAlias = Literal["dzk_", "dzs_", "dzr_"]
+"""What a token is for: API key, session, refresh. It is part of what is digested, so that no token serves two ends."""
+
+TOKEN_LENGTH: Final = 47
+DIGEST_LENGTH: Final = 32
+_RANDOM_BYTES: Final = 32
+
+# 43 characters of base64url carry 258 bits: the last one has two bits to spare, which are 0 in what we make.
+_BODY: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+
+
+def new_token(prefix: Prefix) -> str:
+    """Make a token: `prefix` and 32 random bytes in base64url, 47 characters of ASCII."""
+    return prefix + secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def digest(token: str) -> bytes:
+    """Return the SHA-256 of the whole token, prefix included: what is stored and looked up, 32 bytes.
+
+    A plain hash is enough: 256 random bits leave nothing to guess, so that salt and stretching would add nothing.
+    """
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def looks_like(token: str, prefix: Prefix) -> bool:
+    """Tell whether `token` has the form of one made for `prefix`. It says nothing about whether it was ever made."""
+    return len(token) == TOKEN_LENGTH and token.startswith(prefix) and _BODY.fullmatch(token, 4) is not None
