@@ -145,7 +145,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a field or parameter name from a client may be repeated to it: short, of ASCII letters and digits."""
+    """Tell whether a name from a client may be repeated to it: short, of ASCII letters and digits."""
     return _NAME.fullmatch(text) is not None
 
 

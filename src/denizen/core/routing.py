@@ -346,7 +346,7 @@ class Router(APIRouter):
         `{MAX_BODY_SIZE: 65536}` sets the limit of bodies.
         """
         twin = copy(self)
-        twin._given = {**self._given, **given}
+        twin._given = {**self._given, **given}  # noqa: SLF001
         twin.middleware_stack = twin.app
         return twin
 
