@@ -6,9 +6,10 @@ A `ValueError` raised here ends a sentence that begins with the variable's name,
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -121,9 +122,18 @@ def _check_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _split(url: str) -> SplitResult | None:
+    """Take an address of the web apart; None where it is not one."""
+    with suppress(ValueError):  # a port out of range, half an IPv6 address
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    return None
+
+
 def _check_base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+    parts = _split(url)
+    if parts is None:
         raise ValueError("must be the address people use, such as https://accounts.example.com")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must have no user, query or fragment")
@@ -153,8 +163,8 @@ def _check_host_pattern(host: str) -> str:
 
 
 def _check_origin(origin: str) -> str:
-    parts = urlsplit(origin)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
+    parts = _split(origin)
+    if parts is None or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("must be origins without a path, such as https://app.example.com; * is not accepted")
     return origin.lower()
 

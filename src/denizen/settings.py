@@ -296,6 +296,7 @@ _IN_WORDS = {
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "extra_forbidden": "is not a setting",
+    "too_short": "must name at least one",
 }
 
 
@@ -303,6 +304,8 @@ def _sentences(error: ValidationError, options: Mapping[str, object]) -> list[st
     """Every setting's first fault in words. Pydantic's messages hold no input, only what would have been accepted."""
     said: dict[str, str] = {}
     for problem in error.errors(include_input=False, include_url=False):
+        if problem["type"] == "default_factory_not_called":  # a default that would have followed a setting at fault
+            continue
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
         subject = name if name in options or name not in Settings.model_fields else variable(name)
         message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

@@ -103,7 +103,7 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
 
 def _refuse(problem: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        write_line({"type": "about:blank", **problem}, err=True)
+        write_line({"type": f"urn:denizen:error:{problem['code']}", **problem}, err=True)
         return
     first, *others = lines
     print(f"Error: {first}", *others, sep="\n", file=sys.stderr)

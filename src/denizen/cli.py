@@ -1,0 +1,177 @@
+"""The `denizen` command: its own commands, and those that the rooms contribute."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import sqlite3
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from denizen.core.commands import (
+    REFUSED,
+    Json,
+    Output,
+    command,
+    database_options,
+    exit_codes,
+    refuse_passwords,
+)
+from denizen.core.feature import CommandGroup, Feature
+from denizen.settings import Settings
+
+SHARED: dict[str, Any] = {
+    "no_args_is_help": True,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "pretty_exceptions_enable": False,  # they would print local variables, passwords among them
+}
+
+
+def main() -> None:
+    """Run the command line of this process, and end the process with the exit code."""
+    from denizen.features import FEATURES
+
+    program = build(FEATURES)
+    try:
+        with exit_codes():
+            refuse_passwords(sys.argv[1:])
+    except typer.Exit as refused:
+        sys.exit(refused.exit_code)
+    program(prog_name="denizen")
+
+
+def build(features: Iterable[Feature]) -> typer.Typer:
+    """Assemble the program from its own commands and those of `features`."""
+    program = typer.Typer(**SHARED, help=_HELP)
+    program.callback()(_options)
+    for function in (serve, settings, doctor, openapi, version):
+        program.command()(function)
+    for name, group in merge(group for feature in features for group in feature.commands).items():
+        program.add_typer(group, name=name)
+    return program
+
+
+def merge(groups: Iterable[CommandGroup]) -> dict[str, typer.Typer]:
+    """Load the groups, and make one of those with the same name: `users import` and `users list` are of two rooms."""
+    merged: dict[str, typer.Typer] = {}
+    for group in groups:
+        loaded: typer.Typer = group.load()
+        if group.name not in merged:
+            merged[group.name] = typer.Typer(**SHARED, help=loaded.info.help)
+        merged[group.name].registered_commands += loaded.registered_commands
+    return merged
+
+
+_HELP = """Accounts for your applications, on SQLite or PostgreSQL.
+
+Begin with: denizen serve
+
+What is set by DENIZEN_* in the environment or in the file .env: denizen settings
+"""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"denizen {version_of('denizen')}")
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@command
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes.", show_default="1")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
+    access_log: Annotated[bool | None, typer.Option("--access-log/--no-access-log", help="Log every request.")] = None,
+) -> None:
+    """Run the server. Where there is no SQLite database yet it makes one, with a first API key.
+
+    Example: denizen serve
+
+    Example: denizen serve --host 0.0.0.0 --port 80 --workers 4
+    """
+    chosen = Settings.load(host=host, port=port, workers=workers, access_log=access_log)
+    if reload and chosen.workers > 1:
+        raise typer.BadParameter("goes with one worker only", param_hint="--reload")
+    from denizen.core.server import run
+
+    run(chosen, reload=reload)
+
+
+@command
+def settings(as_json: Json = False) -> None:
+    """Show every setting, and whether it comes from the environment, from .env or is the default. Secrets are masked.
+
+    Example: denizen settings
+
+    Example: denizen settings --json | grep PORT
+    """
+    rows = Settings.load().sources()
+    Output(as_json).table(rows, columns=["name", "value", "source"])
+
+
+@command
+async def doctor(as_json: Json = False) -> None:
+    """Look for what is wrong with this installation, and say what to do. Exits with 1 when something has to be done.
+
+    Example: denizen doctor
+
+    Example: denizen doctor --json
+    """
+    from denizen.core.database import Database
+    from denizen.doctor import State, examine
+
+    chosen = Settings.load()
+    database = Database(chosen.database_url, database_options(chosen))
+    try:
+        findings = [finding async for finding in examine(chosen, database)]
+    finally:
+        await database.close()
+    Output(as_json).table(findings, columns=["state", "check", "found", "advice"])
+    if any(finding.state is State.FAIL for finding in findings):
+        raise typer.Exit(REFUSED)
+
+
+@command
+def openapi(
+    output: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+) -> None:
+    """Print the OpenAPI document of the HTTP API, for makers of clients. Needs no database.
+
+    Example: denizen openapi --output openapi.json
+    """
+    from denizen.app import create_app
+
+    # The secret signs nothing here; with one of its own no file is made, and none is missed on PostgreSQL.
+    app = create_app(Settings.load(secret_key=secrets.token_urlsafe(32)))
+    document = json.dumps(app.openapi(), indent=2, ensure_ascii=False)
+    if output is None:
+        typer.echo(document)
+    else:
+        output.write_text(document + "\n", encoding="utf-8")
+
+
+@command
+def version(as_json: Json = False) -> None:
+    """Print the versions of Denizen and of what it stands on.
+
+    Example: denizen version --json
+    """
+    packages = ("denizen", "fastapi", "sqlalchemy", "psycopg", "pydantic", "uvicorn")
+    facts = {name: version_of(name) for name in packages}
+    Output(as_json).row(facts | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})

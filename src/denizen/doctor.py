@@ -1,0 +1,273 @@
+"""What `denizen doctor` looks at: each check finds something in order, worth a look, or wrong, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denizen.core.errors import DenizenError
+from denizen.core.secret import read_secret, secret_path
+from denizen.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from denizen.core.database import Database
+
+_MIB = 1 << 20
+_RELEASED_AT = 1_780_000_000
+"""Seconds since 1970: no clock that is right shows less."""
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.s3fs", "glusterfs"}
+)
+_OLDEST_POSTGRESQL = 14
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: its name, which stays the same from release to release.
+        found: what is the case, without secrets.
+        advice: what to do about it; empty where there is nothing to do.
+    """
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+Check = Callable[[Settings, "Database"], Awaitable[Finding]]
+
+
+async def examine(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+    """Run every check, those that need no database first. Never raises for what a check is there to find."""
+    for look in (_secret, _sign_up, _addresses):
+        yield look(settings)
+    path = settings.sqlite_path
+    if path is not None:
+        for finding in _files(path):
+            yield finding
+    reached = await _reached(settings, database)
+    yield reached
+    if reached.state is State.FAIL:
+        return
+    checks = (_schema, _case_duplicates, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
+    for check in checks:
+        try:
+            yield await check(settings, database)
+        except DenizenError as error:
+            yield Finding(
+                check.__name__.strip("_"), State.FAIL, error.detail, "Look whether the database is overloaded."
+            )
+
+
+def _secret(settings: Settings) -> Finding:
+    path = secret_path(settings)
+    if settings.secret_key is not None:
+        return Finding("secret", State.OK, "DENIZEN_SECRET_KEY is set, and long and random enough.")
+    if path is None:
+        return Finding(
+            "secret",
+            State.FAIL,
+            "DENIZEN_SECRET_KEY is not set, and PostgreSQL needs it.",
+            "Set it: python3 -c 'import secrets; print(secrets.token_urlsafe(32))' makes one.",
+        )
+    try:
+        read_secret(path)
+    except FileNotFoundError:
+        return Finding("secret", State.OK, f"{path} is made when the server first starts.")
+    except OSError as error:
+        return Finding(
+            "secret", State.FAIL, f"{path} cannot be read: {error.strerror}.", "Run this as the server's user."
+        )
+    except SettingsError as error:
+        return Finding("secret", State.FAIL, str(error), f"chmod 600 {path}")
+    return Finding("secret", State.OK, f"{path} is there, and only its owner reads it.")
+
+
+def _sign_up(settings: Settings) -> Finding:
+    if settings.signup == "closed":
+        return Finding("signup", State.OK, "Only holders of a key create accounts.")
+    if settings.signup_is_set or settings.host in {"127.0.0.1", "::1", "localhost"}:
+        return Finding("signup", State.OK, "Anybody may create an account.")
+    return Finding(
+        "signup",
+        State.WARN,
+        f"Anybody who reaches {settings.host} may create an account, and nobody decided so.",
+        "Set DENIZEN_SIGNUP to open or closed.",
+    )
+
+
+def _addresses(settings: Settings) -> Finding:
+    """Settings that are accepted, and are seldom meant."""
+    local = any(name in settings.base_url for name in ("//localhost", "//127.0.0.1", "//[::1]"))
+    if not local and settings.base_url.startswith("http:"):
+        return Finding(
+            "addresses",
+            State.WARN,
+            "DENIZEN_BASE_URL is not https: keys and passwords cross the network in clear.",
+            "Put a proxy that speaks TLS in front, and set DENIZEN_BASE_URL to https://...",
+        )
+    if "*" in settings.allowed_hosts:
+        return Finding(
+            "addresses", State.WARN, "Any Host header is accepted.", "Name the hosts in DENIZEN_ALLOWED_HOSTS."
+        )
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+        return Finding(
+            "addresses",
+            State.WARN,
+            "Every client may say what its own address is.",
+            "Name only your proxies in DENIZEN_TRUSTED_PROXIES.",
+        )
+    return Finding("addresses", State.OK, f"Links begin with {settings.base_url}{settings.prefix}.")
+
+
+def _files(path: Path) -> Iterator[Finding]:
+    """The SQLite file and the folder and disk that it is in."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        yield Finding("files", State.FAIL, f"There is no folder {folder}.", "Make it, or correct DENIZEN_DATABASE_URL.")
+        return
+    yield _permissions(path, folder)
+    yield _disk(path, folder)
+    yield _file_system(folder)
+
+
+def _permissions(path: Path, folder: Path) -> Finding:
+    private = [
+        path,
+        *(path.with_name(path.name + end) for end in ("-wal", ".secret")),
+        folder / "denizen.key",
+        Path(".env"),
+    ]
+    there = [one for one in private if one.exists()]
+    foreign = [one for one in there if not os.access(one, os.R_OK)]
+    if foreign or not os.access(folder, os.W_OK):
+        what = foreign[0] if foreign else folder
+        return Finding("files", State.FAIL, f"{what} is closed to this user.", "Run this and the server as one user.")
+    exposed = [one for one in there if stat.S_IMODE(one.stat().st_mode) & 0o007]
+    if exposed and os.name == "posix":
+        names = " ".join(map(str, exposed))
+        return Finding("files", State.WARN, f"Every user of this machine may open: {names}.", f"chmod o-rwx {names}")
+    return Finding("files", State.OK, "Nobody but owner and group opens the database and its secrets.")
+
+
+def _disk(path: Path, folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    needed = path.stat().st_size if path.exists() else 0
+    found = f"{free // _MIB:,} MiB are free."
+    if free < 64 * _MIB:
+        return Finding("disk", State.FAIL, found, "Make room: writes fail when the disk is full.")
+    if free < needed + 256 * _MIB:
+        return Finding("disk", State.WARN, found, "Make room: `denizen migrate up` first copies the database.")
+    return Finding("disk", State.OK, found)
+
+
+def _file_system(folder: Path) -> Finding:
+    """SQLite's write-ahead log needs memory that all processes share, which network file systems do not give."""
+    kind, best = "", 0
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        mounts = []
+    for _, point, name, *_ in (line.split() for line in mounts):
+        if len(point) >= best and folder.resolve().is_relative_to(point.replace("\\040", " ")):
+            kind, best = name, len(point)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return Finding(
+            "file_system",
+            State.WARN,
+            f"{folder} is on a network file system ({kind}), where SQLite can lose data.",
+            "Move the database to a local disk, or use PostgreSQL.",
+        )
+    return Finding("file_system", State.OK, f"SQLite {sqlite3.sqlite_version} on {kind or 'a local disk'}.")
+
+
+async def _reached(settings: Settings, database: Database) -> Finding:
+    try:
+        await database.ping()
+        seconds = await database.ping()  # the first one also connects
+    except DenizenError as error:
+        return Finding("database", State.FAIL, error.detail, f"Look whether {settings.database_shown} is right and up.")
+    if seconds > 0.1:
+        return Finding(
+            "database",
+            State.WARN,
+            f"{settings.database_shown} takes {seconds * 1000:.0f} ms to answer.",
+            "Look for load on it, and for a long way to it.",
+        )
+    return Finding("database", State.OK, f"{settings.database_shown} answers in {seconds * 1000:.1f} ms.")
+
+
+async def _schema(settings: Settings, database: Database) -> Finding:
+    raise NotImplementedError
+
+
+async def _case_duplicates(settings: Settings, database: Database) -> Finding:
+    raise NotImplementedError
+
+
+async def _ask(database: Database, question: str) -> str:
+    """One value from PostgreSQL about itself."""
+    async with database.read.session() as db:
+        answer = await (await db.connection()).exec_driver_sql(question)
+        return str(answer.scalar_one())
+
+
+async def _pool(settings: Settings, database: Database) -> Finding:
+    version = int(await _ask(database, "SHOW server_version_num")) // 10000
+    if version < _OLDEST_POSTGRESQL:
+        return Finding(
+            "pool",
+            State.FAIL,
+            f"This is PostgreSQL {version}.",
+            f"Denizen is tested from PostgreSQL {_OLDEST_POSTGRESQL} on; upgrade the server.",
+        )
+    given = int(await _ask(database, "SHOW max_connections"))
+    given -= int(await _ask(database, "SHOW superuser_reserved_connections"))
+    wanted = settings.workers * settings.database_pool_size * 2  # one pool for writing, one for reading
+    found = f"Up to {wanted} connections are opened, and PostgreSQL {version} gives {given}."
+    if wanted > given:
+        advice = "Lower DENIZEN_DATABASE_POOL_SIZE, raise max_connections, or put PgBouncer in front."
+        return Finding("pool", State.FAIL, found, advice)
+    if wanted > given * 0.8:
+        return Finding("pool", State.WARN, found, "Little is left for migrations, backups and a second server.")
+    return Finding("pool", State.OK, found)
+
+
+async def _clock_of_server(settings: Settings, database: Database) -> Finding:
+    theirs = float(await _ask(database, "SELECT extract(epoch FROM clock_timestamp())"))
+    return _clock(theirs - time.time(), "the database server's clock")
+
+
+async def _clock_of_file(settings: Settings, database: Database) -> Finding:
+    path = settings.sqlite_path
+    newest = path.stat().st_mtime if path is not None else 0.0
+    return _clock(max(newest - time.time(), 0.0), "the last write to the database")
+
+
+def _clock(ahead: float, of: str) -> Finding:
+    if time.time() < _RELEASED_AT:
+        shown = time.strftime("%Y-%m-%d", time.gmtime())
+        return Finding("clock", State.FAIL, f"This machine thinks it is {shown}.", "Set the clock; run chrony or ntpd.")
+    if abs(ahead) > 5:
+        found = f"Off by {abs(ahead):.0f} seconds from {of}."
+        return Finding("clock", State.WARN, found, "Run chrony or ntpd on both: expiry is judged by the clock.")
+    return Finding("clock", State.OK, "Plausible.")
