@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,8 +15,12 @@ from denizen.core.auth import Authenticator
 from denizen.core.database import Database
 from denizen.core.events import LISTENERS, Listener
 from denizen.core.paging import CursorSigner
-from denizen.core.passwords import HashPool, PasswordPolicy
-from denizen.core.rates import RateLimiter
+from denizen.core.feature import Feature
+from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
+from denizen.core.options import DatabaseOptions
+from denizen.core.passwords import PasswordPolicy
+from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
+from denizen.core.secret import load_secret
 from denizen.settings import Settings
 
 
@@ -54,6 +59,10 @@ class Accounts:
     clock: Callable[[], datetime] = utc_now
     noticed: dict[Any, datetime] = field(default_factory=dict)
 
+    def public_url(self, path: str) -> str:
+        """Give the address of `path` as people reach it: from `DENIZEN_BASE_URL`, never from a request."""
+        return f"{self.settings.base_url.rstrip('/')}{self.prefix}{path}"
+
     @asynccontextmanager
     async def writing(self, *, timeout: float | None = None) -> AsyncIterator[AsyncSession]:
         """Open a transaction whose events reach this install's listeners; see `Writer.begin`."""
@@ -61,7 +70,51 @@ class Accounts:
             db.info[LISTENERS] = self.listeners
             yield db
 
+    def check_password(self, password: str, *context: str | None) -> None:
+        """Refuse a bad password; what the site is called counts as context too. The same on every path that sets one.
+
+        Raises:
+            PasswordRefused: one of its subclasses.
+        """
+        host = urlsplit(self.settings.base_url).hostname
+        self.passwords.check(password, context=(self.settings.site_name, host, *context))
+
     async def close(self) -> None:
         """Let go of threads and connections."""
         self.hashing.close()
         await self.database.close()
+
+
+def assemble(
+    settings: Settings,
+    features: Sequence[Feature],
+    *,
+    prefix: str = "",
+    hasher: Hasher | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Accounts:
+    """Put an install together. Nothing is opened yet: that happens at the first use.
+
+    Args:
+        settings: of this install.
+        features: the rooms that take part.
+        prefix: where its routes are.
+        hasher: instead of argon2id.
+        clock: instead of the machine's.
+    """
+    return Accounts(
+        settings=settings,
+        database=Database(settings.database_url, DatabaseOptions.of(settings)),
+        hashing=HashPool(hasher or Argon2Hasher(), threads=settings.hash_threads, queue=settings.hash_queue),
+        passwords=PasswordPolicy(settings.password_min_length),
+        cursors=CursorSigner(lambda: load_secret(settings)),
+        sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
+        authenticators=tuple(each for feature in features for each in feature.authenticators),
+        listeners=tuple(each for feature in features for each in feature.listeners),
+        prefix=prefix,
+        clock=clock,
+    )
+
+
+def _limit(per_minute: int) -> RateLimiter:
+    return LeakyRateLimiter(per_minute, 60) if per_minute else NullRateLimiter()

@@ -36,22 +36,25 @@ _bearer = HTTPBearer(
 )
 
 
+ACCOUNTS = "denizen.accounts"
+"""The key in an ASGI scope under which our own routes find their install; see `Router.bound`."""
+
+
 def installs_of(app: Any) -> list[Accounts]:
-    """Give what was installed in `app`, the longest prefix first."""
+    """Give what was installed in `app`."""
     found: list[Accounts] = getattr(app.state, STATE, [])
     return found
 
 
 async def accounts_of(request: Request) -> Accounts:
-    """Find the install that a request belongs to: the only one, or by the prefix of its route."""
+    """Find the install that a request belongs to: its own for our routes, the only one for a host's."""
+    own: Accounts | None = request.scope.get(ACCOUNTS)
+    if own is not None:
+        return own
     installs = installs_of(request.app)
-    if len(installs) == 1:
-        return installs[0]
-    path: str = request.scope["route"].path
-    for accounts in installs:
-        if path.startswith(f"{accounts.prefix}/"):
-            return accounts
-    raise LookupError("Denizen is not installed in this application")
+    if len(installs) != 1:
+        raise LookupError(f"{len(installs)} installs of Denizen in this application: name the one you mean")
+    return installs[0]
 
 
 Here = Annotated[Accounts, Depends(accounts_of)]

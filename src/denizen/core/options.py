@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+from denizen.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +36,18 @@ class DatabaseOptions:
     prepare_threshold: int | None = 5
     synchronous: str = "FULL"
     reading_threads: int = 2
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take them from the settings."""
+        return cls(
+            timeout=settings.database_timeout,
+            slow_timeout=settings.database_slow_timeout,
+            pool_size=settings.database_pool_size,
+            pool_timeout=settings.database_pool_timeout,
+            connect_timeout=settings.database_connect_timeout,
+            statement_timeout=settings.database_statement_timeout,
+            lock_timeout=settings.database_lock_timeout,
+            prepare_threshold=settings.database_prepare_threshold,
+            synchronous=settings.sqlite_synchronous.upper(),
+        )

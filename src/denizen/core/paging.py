@@ -11,7 +11,8 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from denizen.core.errors import Invalid
@@ -31,11 +32,20 @@ class CursorSigner:
     """Makes and reads cursors.
 
     Args:
-        secret: `DENIZEN_SECRET_KEY`; the signing key is derived from it for this one purpose.
+        secret: gives `DENIZEN_SECRET_KEY`, from which the signing key is derived for this one purpose. Asked at the first use, since on
+            SQLite the secret is made beside a database that may not be there yet.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"denizen cursor 1", "sha256")
+    def __init__(self, secret: Callable[[], bytes]) -> None:
+        self._secret = secret
+
+    @cached_property
+    def _key(self) -> bytes:
+        return hmac.digest(self._secret(), b"denizen cursor 1", "sha256")
+
+    def check(self) -> None:
+        """Get the secret now, so that a bad one is told at the start and not by the first list."""
+        self._key  # noqa: B018
 
     def _sign(self, payload: bytes) -> bytes:
         return hmac.digest(self._key, payload, "sha256")[:SIGNATURE_BYTES]

@@ -93,3 +93,11 @@ def _write_new(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a line into a file that its owner alone can read, in place of what was there; give its absolute path."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _write_new(beside, f"{text}\n".encode())
+    beside.replace(path)
+    return path.absolute()

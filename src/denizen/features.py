@@ -1,0 +1,10 @@
+"""The rooms, in the order they open: one line each."""
+
+from __future__ import annotations
+
+from denizen.core.feature import Feature
+from denizen.keys.feature import FEATURE as KEYS
+from denizen.transfer.feature import FEATURE as TRANSFER
+from denizen.users.feature import FEATURE as USERS
+
+FEATURES: tuple[Feature, ...] = (USERS, KEYS, TRANSFER)

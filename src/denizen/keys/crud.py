@@ -1,0 +1,99 @@
+"""Every SQL statement about API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.database import Reader
+from denizen.core.statements import Statement
+from denizen.core.types import UtcDateTime
+from denizen.keys.errors import KeyNotFound
+from denizen.keys.models import Key
+
+_at = bindparam("at", type_=UtcDateTime())
+_OPEN = Statement(
+    select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at).where(
+        Key.token_digest == bindparam("token_digest"),
+        Key.revoked_at.is_(None),
+        or_(Key.expires_at.is_(None), Key.expires_at > _at),
+    )
+)
+
+
+async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
+    """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one statement."""
+    rows = await reads.rows(_OPEN, token_digest=token_digest, at=at)
+    return rows[0] if rows else None
+
+
+async def create_key(db: AsyncSession, key: Key) -> Key:
+    """Store a new key."""
+    db.add(key)
+    await db.flush()
+    return key
+
+
+async def get_key(db: AsyncSession, key_id: UUID, *, for_update: bool = False) -> Key:
+    """Return the key `key_id`, ended or not.
+
+    Args:
+        db: any session; nothing is written.
+        key_id: which.
+        for_update: let nobody else change it before this transaction ends.
+
+    Raises:
+        KeyNotFound: there is none.
+    """
+    query = select(Key).where(Key.id == key_id)
+    key = (await db.scalars(query.with_for_update() if for_update else query)).one_or_none()
+    if key is None:
+        raise KeyNotFound("API key not found")
+    return key
+
+
+async def list_keys(db: AsyncSession, *, limit: int, after: UUID | None = None) -> Sequence[Key]:
+    """Return keys in the order of their making, ended ones too.
+
+    Args:
+        limit: how many at most.
+        after: the id of the last one seen.
+    """
+    query = select(Key).order_by(Key.id).limit(limit)
+    return (await db.scalars(query if after is None else query.where(Key.id > after))).all()
+
+
+async def count_keys(db: AsyncSession) -> int:
+    """Count all keys there ever were."""
+    return int((await db.execute(select(func.count()).select_from(Key))).scalar_one())
+
+
+async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
+    """Return the open keys that were made with `key_id`, or with such a one, and so on; itself first."""
+    family = select(Key.id).where(Key.id == key_id).cte("family", recursive=True)
+    family = family.union(select(Key.id).join(family, Key.maker_id == family.c.id))
+    query = select(Key).where(Key.id.in_(select(family.c.id)), Key.revoked_at.is_(None)).order_by(Key.id).with_for_update()
+    return (await db.scalars(query)).all()
+
+
+async def revoke_keys(db: AsyncSession, ids: Sequence[UUID], *, at: datetime) -> None:
+    """End keys."""
+    await db.execute(
+        update(Key).where(Key.id.in_(ids)).values(revoked_at=at).execution_options(synchronize_session=False)
+    )
+
+
+async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> None:
+    """Store when keys were last used, unless something later is stored."""
+    change = (
+        update(Key.__table__)  # type: ignore[arg-type]
+        .where(Key.id == bindparam("key"), or_(Key.last_used_at.is_(None), Key.last_used_at < bindparam("used_at", type_=UtcDateTime())))
+        .values(last_used_at=bindparam("used_at", type_=UtcDateTime()))
+    )
+    # In one order everywhere, so that two processes never wait for each other's rows crosswise.
+    await db.execute(change, [{"key": key_id, "used_at": uses[key_id]} for key_id in sorted(uses)])

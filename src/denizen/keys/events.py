@@ -1,0 +1,27 @@
+"""What happens to API keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from denizen.core.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCreated(Event):
+    """A key was made."""
+
+    key_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked(Event):
+    """A key was ended by hand, and with it the keys made with it.
+
+    Attributes:
+        revoked: how many keys ended, itself included.
+    """
+
+    key_id: UUID
+    revoked: int

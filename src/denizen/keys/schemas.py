@@ -1,0 +1,52 @@
+"""What goes in and comes out over HTTP. The key itself comes out once, when it is made."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from annotated_types import MaxLen, MinLen
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from denizen.core.auth import Scope
+from denizen.core.text import Storable
+from denizen.keys.models import MAX_NAME_LENGTH
+
+
+class KeyCreate(BaseModel):
+    """A new key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[
+        str, MinLen(1), MaxLen(MAX_NAME_LENGTH), Storable, Field(description="What it is for.", examples=["nightly import"])
+    ]
+    scopes: Annotated[
+        set[Scope], Field(min_length=1, description="What its holder may do: no more than you may.", examples=[["users:read"]])
+    ]
+    expires_at: Annotated[
+        AwareDatetime | None,
+        Field(description="When it ends: not after the key it is made with, which is also the default."),
+    ] = None
+
+
+class KeyRead(BaseModel):
+    """A key as the API shows it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    name: str
+    hint: Annotated[str, Field(description="The first characters of the key.", examples=["dzk_mJ4x"])]
+    scopes: list[Scope]
+    user_id: Annotated[UUID | None, Field(description="Whose it is; `null` for the operator's.")]
+    maker_id: Annotated[UUID | None, Field(description="The key it was made with.")]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: Annotated[datetime | None, Field(description="To the minute.")]
+    revoked_at: datetime | None
+
+
+class KeyCreated(KeyRead):
+    """A key that has just been made."""
+
+    token: Annotated[str, Field(description="The key itself. It is not stored and cannot be shown again.")]

@@ -1,0 +1,150 @@
+"""Acts on API keys: recognising their bearers, making and revoking them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, CredentialsInvalid, Scope
+from denizen.core.events import record
+from denizen.core.tokens import digest, looks_like, new_token
+from denizen.keys import crud
+from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid
+from denizen.keys.events import KeyCreated, KeyRevoked
+from denizen.keys.models import Key
+
+HINT_LENGTH = 8
+NOTICE_AFTER = timedelta(minutes=1)
+FIRST_KEY_LIFE = timedelta(days=30)
+
+
+async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | None:
+    """Recognise the bearer of an API key, by one statement; `None` for a token of another kind.
+
+    Raises:
+        CredentialsInvalid: a key that is unknown, expired or revoked; which of them is not said.
+    """
+    if not token.startswith("dzk_"):
+        return None
+    found = await crud.find_open_key(accounts.database.read, digest(token), at=at) if looks_like(token, "dzk_") else None
+    if found is None:
+        raise CredentialsInvalid("This API key is unknown, expired or revoked.")
+    key_id, scopes, expires_at, last_used_at = found
+    if last_used_at is None or at - last_used_at >= NOTICE_AFTER:
+        accounts.noticed[key_id] = at
+    return Caller("key", key_id, _known(scopes), expires_at)
+
+
+def _known(scopes: Iterable[str]) -> frozenset[Scope]:
+    """Leave out scopes that a newer release has given: what this one does not know, it does not allow."""
+    return frozenset(Scope(scope) for scope in scopes if scope in Scope)
+
+
+async def write_last_uses(accounts: Accounts) -> None:
+    """Store the last uses that requests noticed, off their way: a read is no write."""
+    uses = dict(accounts.noticed)
+    if not uses:
+        return
+    accounts.noticed.clear()
+    async with accounts.writing() as db:
+        await crud.note_last_uses(db, uses)
+
+
+async def issue_key(
+    db: AsyncSession, *, name: str, scopes: Iterable[Scope], maker: Caller | None, expires_at: datetime | None, at: datetime
+) -> tuple[Key, str]:
+    """Make a key.
+
+    Args:
+        db: a writing session; it is not committed.
+        name: for people.
+        scopes: what its holder may do.
+        maker: whose key makes it; `None` for the operator at the command line, who may give anything.
+        expires_at: when it ends; `None` for when its maker ends, or never.
+        at: now.
+
+    Returns:
+        The stored key, and the token that opens it, which nobody will see again.
+
+    Raises:
+        KeyBeyondMaker: it would have a scope that its maker lacks, or outlive it.
+        KeyExpiryInvalid: it would have ended already.
+        CredentialsInvalid: its maker has been revoked meanwhile.
+    """
+    wanted = frozenset(scopes)
+    if expires_at is not None and expires_at <= at:
+        raise KeyExpiryInvalid("expires_at lies in the past.", field="expires_at")
+    if maker is not None:
+        expires_at = await _within_maker(db, maker, wanted, expires_at, at=at)
+    token = new_token("dzk_")
+    key = Key(
+        name=name,
+        hint=token[:HINT_LENGTH],
+        token_digest=digest(token),
+        maker_id=maker.id if maker is not None else None,
+        scopes=sorted(scope.value for scope in wanted),
+        created_at=at,
+        expires_at=expires_at,
+    )
+    await crud.create_key(db, key)
+    await record(db, KeyCreated(key.id))
+    return key, token
+
+
+async def _within_maker(
+    db: AsyncSession, maker: Caller, wanted: frozenset[Scope], expires_at: datetime | None, *, at: datetime
+) -> datetime | None:
+    """Hold the maker's row, so that it cannot be revoked between the check and the insert, and give the latest expiry it allows."""
+    made_with = await crud.get_key(db, maker.id, for_update=True)
+    if made_with.revoked_at is not None:
+        raise CredentialsInvalid("This API key is unknown, expired or revoked.")
+    missing = sorted(scope.value for scope in wanted - _known(made_with.scopes))
+    if missing:
+        raise KeyBeyondMaker(f"The key you make it with does not have {', '.join(missing)}.", field="scopes")
+    if made_with.expires_at is None:
+        return expires_at
+    if expires_at is not None and expires_at > made_with.expires_at:
+        raise KeyBeyondMaker("It would outlive the key you make it with.", field="expires_at")
+    return expires_at or made_with.expires_at
+
+
+async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: datetime) -> int:
+    """End a key, and with it all that were made with it.
+
+    Args:
+        db: a writing session; it is not committed.
+        key_id: which.
+        by: who asks; `None` for the operator. A key may end itself, and those that have no scope it lacks.
+        at: now.
+
+    Returns:
+        How many keys ended; 0 when it had ended before.
+
+    Raises:
+        KeyNotFound: there is none.
+        KeyBeyondMaker: it has a scope that the caller lacks.
+    """
+    key = await crud.get_key(db, key_id)
+    if by is not None and by.id != key_id and not _known(key.scopes) <= by.scopes:
+        raise KeyBeyondMaker("That key has scopes that yours lacks.")
+    family = await crud.list_descendants(db, key_id)
+    if family:
+        await crud.revoke_keys(db, [each.id for each in family], at=at)
+        await record(db, KeyRevoked(key_id, len(family)))
+    return len(family)
+
+
+async def issue_first_key(accounts: Accounts) -> str | None:
+    """Make the key that a new installation begins with: every scope, 30 days. `None` where there ever was one."""
+    at = accounts.clock()
+    async with accounts.writing() as db:
+        if await crud.count_keys(db):
+            return None
+        _, token = await issue_key(
+            db, name="first key", scopes=tuple(Scope), maker=None, expires_at=at + FIRST_KEY_LIFE, at=at
+        )
+    return token

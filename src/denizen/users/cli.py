@@ -1,0 +1,149 @@
+"""`denizen users create | list | show | edit | delete`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from denizen.core.commands import Json, Output, ask_password, command, confirm, open_accounts
+from denizen.core.errors import Invalid
+from denizen.users import crud, service
+from denizen.users.models import User
+from denizen.users.schemas import READ_FIELDS, UserQuery, UserUpdate
+
+app = typer.Typer(help="Create, find, change and delete accounts; bring them in and take them out.")
+
+Who = Annotated[str, typer.Argument(metavar="WHO", help="Id, e-mail address or username.", show_default=False)]
+COLUMNS = ("id", "username", "email", "full_name", "is_active", "created_at")
+
+
+def _facts(user: User | tuple[Any, ...]) -> dict[str, Any]:
+    row = user if isinstance(user, tuple) else tuple(getattr(user, name) for name in READ_FIELDS)
+    return dict(zip(READ_FIELDS, row, strict=True))
+
+
+@app.command()
+@command
+async def create(
+    email: Annotated[str | None, typer.Option(help="E-mail address.")] = None,
+    username: Annotated[str | None, typer.Option(help="Username.")] = None,
+    full_name: Annotated[str | None, typer.Option(help="Full name.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="What another system calls this person.")] = None,
+    inactive: Annotated[bool, typer.Option("--inactive", help="Cannot sign in yet.")] = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Nobody signs in to it with a password.")] = False,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Create an account. Asks for its password, which is never given as an argument.
+
+    Example: denizen users create --username ada --email ada@example.org --full-name "Ada Lovelace"
+    """
+    password = None if no_password else ask_password(stdin=password_stdin)
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await service.create_account(
+                accounts,
+                db,
+                username=username,
+                email=email,
+                full_name=full_name,
+                external_id=external_id,
+                is_active=not inactive,
+                password=password,
+            )
+        Output(as_json).row(_facts(user), title="Created")
+
+
+@app.command("list")
+@command
+async def list_(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the last page ended.")] = None,
+    order_by: Annotated[str, typer.Option(help="id, created_at, updated_at, username or email; - for descending.")] = "id",
+    active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
+    count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List accounts, a page at a time.
+
+    Example: denizen users list --order-by=-created_at --limit 50
+    """
+    asked = {"limit": limit, "cursor": cursor, "order_by": order_by, "is_active": active}
+    query = UserQuery.model_validate(asked | {"count": "exact" if count else None})
+    async with open_accounts() as accounts:
+        page = await service.list_users(accounts.database.read, accounts.cursors, query)
+    out = Output(as_json)
+    out.table([_facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
+    if page.total is not None:
+        out.say(f"{page.total:,} in all.")
+    if page.next_cursor is not None:
+        out.say(f"More: --cursor {page.next_cursor}")
+
+
+@app.command()
+@command
+async def show(who: Who, as_json: Json = False) -> None:
+    """Show one account.
+
+    Example: denizen users show ada@example.org
+    """
+    async with open_accounts() as accounts, accounts.database.read.session() as db:
+        Output(as_json).row(_facts(await crud.find_user(db, who)))
+
+
+@app.command()
+@command
+async def edit(
+    who: Who,
+    email: Annotated[str | None, typer.Option(help="New e-mail address.")] = None,
+    username: Annotated[str | None, typer.Option(help="New username.")] = None,
+    full_name: Annotated[str | None, typer.Option(help="New full name.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="New external id.")] = None,
+    active: Annotated[bool | None, typer.Option("--activate/--deactivate", help="May sign in, or not.", show_default=False)] = None,
+    clear: Annotated[
+        list[str] | None, typer.Option(help="Empty a field: username, email, full_name or external_id. Can be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change an account: what is given is set, the rest stays.
+
+    Example: denizen users edit ada --full-name "Augusta Ada King" --clear external_id
+    """
+    given = {"email": email, "username": username, "full_name": full_name, "external_id": external_id, "is_active": active}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in clear or ():
+        if name not in {"username", "email", "full_name", "external_id"}:
+            raise Invalid(f"--clear takes username, email, full_name or external_id, not {name}.")
+        changes[name] = None
+    if not changes:
+        raise Invalid("Nothing to change: name a field, for example --full-name.")
+    data = UserUpdate.model_validate(changes)
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who)
+            row = await service.change_user(db, user.id, data, version=None, at=accounts.clock())
+        Output(as_json).row(_facts(row), title="Changed")
+
+
+@app.command()
+@command
+async def delete(
+    who: Who,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase an account, at once and for good.
+
+    Example: denizen users delete ada@example.org
+    """
+    async with open_accounts() as accounts:
+        async with accounts.database.read.session() as db:
+            user = await crud.find_user(db, who)
+        confirm(f"Erase {user.username or user.email} ({user.id})?", yes=yes)
+        async with accounts.writing() as db:
+            await service.erase_user(db, user.id, version=None)
+        Output(as_json).row({"id": user.id, "deleted": True}, title="Deleted")
+
+
+

@@ -1,0 +1,334 @@
+"""Every SQL statement about accounts.
+
+Two kinds: those that take a session (they write, or give a `User` to code that goes on with it; they never commit), and those that take
+the `Reader` of the hot path and give plain rows of `READ_COLUMNS`, ready to be written as JSON.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, delete, func, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from denizen.core.base import Base
+from denizen.core.database import Reader, constraint_of
+from denizen.core.errors import Conflict
+from denizen.core.identifiers import email_key, username_key
+from denizen.core.ids import parse_id
+from denizen.core.statements import Statement
+from denizen.users.errors import (
+    EmailTaken,
+    ExternalIdTaken,
+    IdTaken,
+    UserChanged,
+    UsernameTaken,
+    UsernameTooSimilar,
+    UserNotFound,
+)
+from denizen.users.models import User
+from denizen.users.schemas import READ_FIELDS
+
+Row = tuple[Any, ...]
+"""Values in the order of `READ_FIELDS`."""
+
+READ_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(getattr(User, name) for name in READ_FIELDS)
+
+TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
+    "uq_denizen_users_email_key": (EmailTaken, "Email already registered", "email"),
+    "uq_denizen_users_username_key": (UsernameTaken, "Username already registered", "username"),
+    "uq_denizen_users_username_skeleton": (
+        UsernameTooSimilar,
+        "This username looks too much like one that is already registered",
+        "username",
+    ),
+    "uq_denizen_users_external_id": (ExternalIdTaken, "External id already registered", "external_id"),
+    "pk_denizen_users": (IdTaken, "Id already registered", "id"),
+}
+"""What each broken constraint means to people."""
+
+_BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")))
+
+
+@asynccontextmanager
+async def _conflicts_named(db: AsyncSession) -> AsyncIterator[None]:
+    """Run in a savepoint; turn a broken uniqueness into its name. The outer transaction can go on."""
+    try:
+        async with db.begin_nested():
+            yield
+    except IntegrityError as error:
+        broken = TAKEN.get(constraint_of(error, Base.metadata) or "")
+        if broken is None:
+            raise
+        kind, detail, field = broken
+        raise kind(detail, field=field) from error
+
+
+async def create_user(db: AsyncSession, user: User) -> User:
+    """Store a new account.
+
+    Raises:
+        EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken, IdTaken: as the unique indexes decide.
+    """
+    async with _conflicts_named(db):
+        db.add(user)
+        await db.flush()
+    return user
+
+
+async def get_user(db: AsyncSession, user_id: UUID, *, for_update: bool = False) -> User:
+    """Return the account `user_id`.
+
+    Args:
+        db: any session; nothing is written.
+        user_id: whose.
+        for_update: let nobody else change it before this transaction ends.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    query = select(User).where(User.id == user_id)
+    user = (await db.scalars(query.with_for_update() if for_update else query)).one_or_none()
+    if user is None:
+        raise UserNotFound("User not found")
+    return user
+
+
+async def get_user_by_email(db: AsyncSession, email: str) -> User:
+    """Return the account with `email`, in whatever spelling of its letters.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    user = (await db.scalars(select(User).where(User.email_key == email_key(email)))).one_or_none()
+    if user is None:
+        raise UserNotFound("User not found")
+    return user
+
+
+async def find_user(db: AsyncSession, who: str) -> User:
+    """Return the account that a person means by `who`: an id, an e-mail address or a username.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    user_id = parse_id(who)
+    if user_id is not None:
+        return await get_user(db, user_id)
+    if "@" in who:
+        return await get_user_by_email(db, who)
+    user = (await db.scalars(select(User).where(User.username_key == username_key(who)))).one_or_none()
+    if user is None:
+        raise UserNotFound("User not found")
+    return user
+
+
+async def update_user(
+    db: AsyncSession, user_id: UUID, values: Mapping[str, Any], *, version: int | None, at: datetime
+) -> Row:
+    """Set `values`, by one statement.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        values: columns of `User` with their new values.
+        version: the only version to change, or `None` for whichever is there.
+        at: becomes `updated_at`.
+
+    Returns:
+        The account after the change.
+
+    Raises:
+        UserNotFound, UserChanged: nothing to change, or no longer that version.
+        EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the unique indexes decide.
+    """
+    change = (
+        update(User)
+        .where(*_exactly(user_id, version))
+        .values(**values, updated_at=at, version=User.version + 1)
+        .returning(*READ_COLUMNS)
+        .execution_options(synchronize_session=False)
+    )
+    async with _conflicts_named(db):
+        row = (await db.execute(change)).one_or_none()
+    if row is None:
+        await _explain_miss(db, user_id)
+    return tuple(row or ())
+
+
+async def delete_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> None:
+    """Erase an account, by one statement.
+
+    Raises:
+        UserNotFound, UserChanged: as `update_user`.
+    """
+    erase = delete(User).where(*_exactly(user_id, version)).returning(User.id).execution_options(synchronize_session=False)
+    if (await db.execute(erase)).one_or_none() is None:
+        await _explain_miss(db, user_id)
+
+
+def _exactly(user_id: UUID, version: int | None) -> list[ColumnElement[bool]]:
+    return [User.id == user_id] if version is None else [User.id == user_id, User.version == version]
+
+
+async def _explain_miss(db: AsyncSession, user_id: UUID) -> None:
+    if (await db.execute(select(User.id).where(User.id == user_id))).one_or_none() is None:
+        raise UserNotFound("User not found")
+    raise UserChanged("The account has changed since you read it. Read it again, then decide anew.")
+
+
+async def read_user(reads: Reader, user_id: UUID) -> Row:
+    """Return the row of `user_id`: the hot path.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    rows = await reads.rows(_BY_ID, id=user_id)
+    if not rows:
+        raise UserNotFound("User not found")
+    return rows[0]
+
+
+# --- Lists -----------------------------------------------------------------------------------------------------------------
+
+Leg = Literal["whole", "named", "nameless"]
+"""A list ordered by a name that some do not have is walked in two legs: by the name, then those without one, by id."""
+
+_SORTS: dict[str, tuple[InstrumentedAttribute[Any], ...]] = {
+    "id": (User.id,),
+    "created_at": (User.created_at, User.id),
+    "updated_at": (User.updated_at, User.id),
+    "username": (User.username_key,),
+    "email": (User.email_key,),
+}
+
+_CONDITIONS: dict[str, tuple[InstrumentedAttribute[Any], Any]] = {
+    "email": (User.email_key, operator.eq),
+    "username": (User.username_key, operator.eq),
+    "external_id": (User.external_id, operator.eq),
+    "is_active": (User.is_active, operator.eq),
+    **{
+        f"{name}__{sign}": (_SORTS[name][0], getattr(operator, {"gte": "ge", "lte": "le"}.get(sign, sign)))
+        for name in ("created_at", "updated_at")
+        for sign in ("gte", "gt", "lte", "lt")
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All of a list's text that is not a parameter.
+
+    Attributes:
+        order: a key of `_SORTS`.
+        descending: the other way round.
+        leg: which part of it.
+        after: whether it goes on behind a row.
+        conditions: the names of its filters, sorted.
+    """
+
+    order: str = "id"
+    descending: bool = False
+    leg: Leg = "whole"
+    after: bool = False
+    conditions: tuple[str, ...] = ()
+
+
+def _sort_columns(shape: Shape) -> tuple[InstrumentedAttribute[Any], ...]:
+    return (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
+
+
+def _filtered(query: Select[Any], shape: Shape) -> Select[Any]:
+    """Add the conditions, each over a parameter of the same name."""
+    for name in shape.conditions:
+        if name == "id__in":
+            query = query.where(User.id.in_(bindparam(name, expanding=True)))
+        else:
+            column, compare = _CONDITIONS[name]
+            query = query.where(compare(column, bindparam(name, type_=column.type)))
+    if shape.leg != "whole":
+        name_key = _SORTS[shape.order][0]
+        query = query.where(name_key.is_(None) if shape.leg == "nameless" else name_key.is_not(None))
+    return query
+
+
+def page_query(shape: Shape) -> Select[Any]:
+    """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions."""
+    columns = _sort_columns(shape)
+    query = _filtered(select(*READ_COLUMNS), shape)
+    if shape.after:
+        bounds = [bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(columns)]
+        here: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
+        there: Any = tuple_(*bounds) if len(bounds) > 1 else bounds[0]
+        query = query.where(here < there if shape.descending else here > there)
+    ordered = [column.desc() for column in columns] if shape.descending else list(columns)
+    return query.order_by(*ordered).limit(bindparam("limit", type_=Integer()))
+
+
+@lru_cache(maxsize=1024)
+def _page_statement(shape: Shape) -> Statement:
+    return Statement(page_query(shape))
+
+
+async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, limit: int, skip: int = 0) -> list[Row]:
+    """Return one page.
+
+    Args:
+        reads: the hot path, where compiled statements can be used: no `skip`, no list of ids.
+        shape: which list.
+        values: the parameters that `shape` asks for.
+        limit: rows at most.
+        skip: rows to leave out first; read on a thread, since the database has to walk over them.
+    """
+    if not skip and "id__in" not in shape.conditions:
+        return await reads.rows(_page_statement(shape), limit=limit, **values)
+    query = page_query(shape).offset(skip)
+    async with reads.slow() if skip else reads.session() as db:
+        return [tuple(row) for row in await db.execute(query, {**values, "limit": limit})]
+
+
+async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, exact: bool) -> int:
+    """Count the accounts of a list, on a thread.
+
+    Args:
+        exact: count them one by one. Otherwise a list without conditions is answered from what the database believes: PostgreSQL's
+            statistics, SQLite's highest row number. Under conditions both count.
+    """
+    async with reads.slow() as db:
+        if not exact and not shape.conditions:
+            guess = await _estimate(db)
+            if guess is not None:
+                return guess
+        query = _filtered(select(func.count()).select_from(User), shape)
+        return int((await db.execute(query, dict(values))).scalar_one())
+
+
+async def _estimate(db: AsyncSession) -> int | None:
+    """Give the believed number of accounts, or `None` where PostgreSQL has never analysed the table."""
+    if (await db.connection()).dialect.name == "postgresql":
+        believed = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'denizen_users'::regclass"
+    else:
+        believed = "SELECT coalesce(max(rowid), 0) FROM denizen_users"
+    found = int((await db.execute(text(believed))).scalar_one())
+    return found if found >= 0 else None
+
+
+async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[str, int]]:
+    """Return addresses whose spellings differ in case alone yet belong to several accounts: none, unless keys were written by hand.
+
+    Args:
+        limit: how many at most.
+    """
+    lowered = func.lower(User.email)
+    query = select(lowered, func.count()).where(User.email.is_not(None)).group_by(lowered).having(func.count() > 1).limit(limit)
+    async with reads.slow() as db:
+        return [(str(email), int(count)) for email, count in await db.execute(query)]

@@ -1,0 +1,68 @@
+"""What can go wrong with accounts."""
+
+from __future__ import annotations
+
+from denizen.core.errors import Conflict, Forbidden, Invalid, NotFound, Stale
+
+
+class UserNotFound(NotFound):
+    """No such account, or none that this caller may know of."""
+
+    code = "user_not_found"
+    title = "User not found"
+
+
+class EmailTaken(Conflict):
+    """The address, in whatever spelling, belongs to an account."""
+
+    code = "email_taken"
+    title = "Email already registered"
+
+
+class UsernameTaken(Conflict):
+    """The username, in whatever case, belongs to an account."""
+
+    code = "username_taken"
+    title = "Username already registered"
+
+
+class UsernameTooSimilar(Conflict):
+    """A reader would take the username for that of another account."""
+
+    code = "username_too_similar"
+    title = "Username looks like another"
+
+
+class ExternalIdTaken(Conflict):
+    """The external id belongs to an account."""
+
+    code = "external_id_taken"
+    title = "External id already registered"
+
+
+class IdTaken(Conflict):
+    """The id belongs to an account. Only imports bring ids along."""
+
+    code = "id_taken"
+    title = "Id already registered"
+
+
+class UserChanged(Stale):
+    """The account has changed since the version that `If-Match` names."""
+
+    code = "user_changed"
+    title = "Changed meanwhile"
+
+
+class SignUpClosed(Forbidden):
+    """Nobody creates an account here without the right to."""
+
+    code = "sign_up_closed"
+    title = "Sign-up is closed"
+
+
+class ListingUnsupported(Invalid):
+    """A filter, an order or a combination of them that no index supports."""
+
+    code = "listing_unsupported"
+    title = "Not a list that can be served"

@@ -1,0 +1,168 @@
+"""Accounts over HTTP."""
+
+import re
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Query, Request, Response
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, Scope, ScopeMissing
+from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
+from denizen.core.errors import Invalid, TooMany, Unavailable
+from denizen.core.hashing import HashingBusy
+from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
+from denizen.core.ids import parse_id
+from denizen.core.paging import CursorInvalid
+from denizen.core.passwords import PasswordRefused
+from denizen.core.problems import responses
+from denizen.core.routing import Router
+from denizen.users import crud, service
+from denizen.users.errors import (
+    EmailTaken,
+    ExternalIdTaken,
+    ListingUnsupported,
+    SignUpClosed,
+    UserChanged,
+    UsernameTaken,
+    UsernameTooSimilar,
+    UserNotFound,
+)
+from denizen.users.schemas import UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
+
+router = Router(tags=["users"])
+
+_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+_TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken)
+_NAMES = (Invalid, EmailInvalid, UsernameInvalid)
+
+_ETAG = {"ETag": {"description": "The version of the account, for `If-Match`.", "schema": {"type": "string"}}}
+
+
+async def user_id_of(user_id: Annotated[str, Path(description="A UUIDv7.", examples=["019a5c1e-7f00-7a11-8b22-3c33d44e55f6"])]) -> UUID:
+    """Read the id of the path. Whatever is no id of ours names nobody."""
+    found = parse_id(user_id)
+    if found is None:
+        raise UserNotFound("User not found")
+    return found
+
+
+UserId = Annotated[UUID, Depends(user_id_of)]
+
+
+async def version_of(
+    if_match: Annotated[str | None, Header(description='Change only this version: the `ETag` of an earlier answer, or `*`.')] = None,
+) -> int | None:
+    """Read `If-Match`: one of our ETags, or `*` for whichever version there is."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = re.fullmatch(r'\s*"(\d{1,15})"\s*', if_match, re.ASCII)
+    if found is None:
+        raise UserChanged("If-Match names no version that this account has had.")
+    return int(found[1])
+
+
+Version = Annotated[int | None, Depends(version_of)]
+
+
+def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) -> Response:
+    headers = {"ETag": f'"{row[-1]}"', "Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
+    return Response(dump_user(row), status_code=status, media_type="application/json", headers=headers)
+
+
+def _link(accounts: Accounts, request: Request, cursor: str) -> str:
+    """Give the URL of the next page, on the configured base: the `Host` of a request is not to be believed."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in {"cursor", "skip", "count"}]
+    return f"{accounts.public_url('/users/')}?{urlencode([*kept, ('cursor', cursor)])}"
+
+
+@router.post(
+    "/users/",
+    status_code=201,
+    response_model=UserRead,
+    operation_id="create_user",
+    summary="Create an account",
+    responses={
+        201: {"headers": {**_ETAG, "Location": {"schema": {"type": "string"}, "description": "Of the new account."}}},
+        **responses(CredentialsMissing, CredentialsInvalid, SignUpClosed, ScopeMissing, *_TAKEN, *_NAMES, PasswordRefused,
+                    TooMany, HashingBusy, Unavailable),
+    },
+)
+async def create_user(request: Request, accounts: Here, caller: OptionalCaller, db: Db, data: UserCreate) -> Response:
+    """Sign up, or create an account for somebody. Needs no credentials while sign-up is open."""
+    address = request.client.host if request.client else None
+    user = await service.open_account(accounts, db, data, caller=caller, address=address)
+    row = tuple(getattr(user, name) for name in crud.READ_FIELDS)
+    return _answer(row, status=201, location=accounts.public_url(f"/users/{user.id}"))
+
+
+@router.get(
+    "/users/",
+    response_model=list[UserRead],
+    operation_id="list_users",
+    summary="List accounts",
+    responses={
+        200: {
+            "headers": {
+                "Link": {"schema": {"type": "string"}, "description": '`<...>; rel="next"`, while there is more.'},
+                "X-Next-Cursor": {"schema": {"type": "string"}, "description": "The `cursor` of the next page."},
+                "X-Total-Count": {"schema": {"type": "integer"}, "description": "Where `count` asked for it."},
+            }
+        },
+        **responses(*_AUTH, *_NAMES, ListingUnsupported, CursorInvalid, Unavailable),
+    },
+)
+async def list_users(
+    request: Request, accounts: Here, caller: CanReadUsers, reads: Reads, query: Annotated[UserQuery, Query()]
+) -> Response:
+    """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`."""
+    page = await service.list_users(reads, accounts.cursors, query)
+    headers = {"Cache-Control": "no-store"}
+    if page.next_cursor is not None:
+        headers["X-Next-Cursor"] = page.next_cursor
+        headers["Link"] = f'<{_link(accounts, request, page.next_cursor)}>; rel="next"'
+    if page.total is not None:
+        headers["X-Total-Count"] = str(page.total)
+    return Response(dump_users(page.rows), media_type="application/json", headers=headers)
+
+
+@router.get(
+    "/users/{user_id}",
+    response_model=UserRead,
+    operation_id="get_user",
+    summary="Read an account",
+    responses={200: {"headers": _ETAG}, **responses(*_AUTH, UserNotFound, Unavailable)},
+)
+async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Response:
+    """Read one account."""
+    return _answer(await crud.read_user(reads, user_id))
+
+
+@router.patch(
+    "/users/{user_id}",
+    response_model=UserRead,
+    operation_id="update_user",
+    summary="Change an account",
+    responses={
+        200: {"headers": _ETAG},
+        **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, Unavailable),
+    },
+)
+async def update_user(caller: CanWriteUsers, user_id: UserId, version: Version, db: Db, at: Now, data: UserUpdate) -> Response:
+    """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile."""
+    return _answer(await service.change_user(db, user_id, data, version=version, at=at))
+
+
+@router.delete(
+    "/users/{user_id}",
+    status_code=204,
+    operation_id="delete_user",
+    summary="Delete an account",
+    responses=responses(*_AUTH, UserNotFound, UserChanged, Unavailable),
+)
+async def delete_user(caller: CanWriteUsers, user_id: UserId, version: Version, db: Db) -> None:
+    """Erase an account at once, and what belongs to it."""
+    await service.erase_user(db, user_id, version=version)
