@@ -75,7 +75,7 @@ def configure(*, level: str = "INFO", format: LogFormat = "auto", stream: TextIO
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy", "watchfiles"):
         foreign = logging.getLogger(name)
         foreign.handlers.clear()
-        foreign.propagate = True
+        foreign.propagate = name != "uvicorn.access"  # its lines carry query strings
         foreign.setLevel(quiet)
 
 

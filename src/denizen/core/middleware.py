@@ -1,6 +1,6 @@
 """What stands around the application that `serve` runs. Pure ASGI, each a few microseconds; never put into a host.
 
-Outermost first: `RequestId`, `TrustedProxies`, `AccessLog` where asked for, `SecurityHeaders`, `AllowedHosts`, then CORS.
+Outermost first: `RequestId`, `TrustedProxies`, `AccessLog` (where asked for), `SecurityHeaders`, `AllowedHosts`, CORS.
 """
 
 from __future__ import annotations
