@@ -1,1 +1,1 @@
-"""The one history of the schema, for SQLite and PostgreSQL alike, shipped in the wheel."""
+"""One history of the schema for both databases: Alembic for contributors, `denizen migrate` for operators (ADR 0008)."""

@@ -1,0 +1,148 @@
+"""Whether a database has the schema that this release needs.
+
+An older schema is refused. A newer one is accepted, so that a rolling deployment can migrate first, unless one of its
+revisions is marked breaking; the database itself carries the marks, since this release cannot know those of later ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, select, text
+
+from denizen.migrations.errors import SchemaNotReady
+from denizen.migrations.history import SHIPPED, History
+from denizen.migrations.models import VERSION_TABLE, AppliedRevision
+
+if TYPE_CHECKING:
+    from denizen.core.database import Database
+
+_TABLES = {
+    "sqlite": r"SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'denizen\_%' ESCAPE '\'",
+    "postgresql": (
+        "SELECT relname FROM pg_catalog.pg_class "
+        r"WHERE relkind IN ('r', 'p') AND relname LIKE 'denizen\_%' AND pg_catalog.pg_table_is_visible(oid)"
+    ),
+}
+
+
+class SchemaKind(StrEnum):
+    """How a database's schema stands to the one of this release."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    OLDER = "older"
+    CURRENT = "current"
+    NEWER = "newer"
+    NEWER_BREAKING = "newer_breaking"
+    UNKNOWN = "unknown"
+
+
+_UP = "Bring it up to date with: denizen migrate up"
+_SENTENCES = {
+    SchemaKind.MISSING: "There is no database.",
+    SchemaKind.EMPTY: "The database holds none of Denizen's tables. Make them with: denizen migrate up",
+    SchemaKind.OLDER: f"The database is older than this release. {_UP}",
+    SchemaKind.CURRENT: "The database is up to date.",
+    SchemaKind.NEWER: "The database is newer than this release, which can go on using it.",
+    SchemaKind.NEWER_BREAKING: (
+        "The database was changed by a newer release in a way that this one cannot work with. "
+        "Install that release, or let it take the change back with: denizen migrate down"
+    ),
+    SchemaKind.UNKNOWN: (
+        "The database holds tables of Denizen's name, but not a schema that this release knows. "
+        "Look with `denizen migrate status`; restore a backup, or point DENIZEN_DATABASE_URL to the right database."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What was found.
+
+    Attributes:
+        kind: the verdict.
+        applied: ids of the revisions that the database has, in order.
+        missing: ids of those that it lacks, in order.
+        unknown: ids of those that this release does not know.
+        breaking: ids of those of the unknown that are marked breaking.
+    """
+
+    kind: SchemaKind
+    applied: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    breaking: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether this release can work on it."""
+        return self.kind in {SchemaKind.CURRENT, SchemaKind.NEWER}
+
+    @property
+    def sentence(self) -> str:
+        """The state in words, with the command that helps, for operators."""
+        names = self.breaking or self.unknown or self.missing
+        shown = f" ({'lacks' if self.missing and not self.unknown else 'has'} {', '.join(names)})" if names else ""
+        first, stop, rest = _SENTENCES[self.kind].partition(".")
+        return f"{first}{shown}{stop}{rest}"
+
+
+def judge(applied: Mapping[str, bool], history: History = SHIPPED) -> SchemaState:
+    """Compare the revisions of a database with those that this release knows.
+
+    Args:
+        applied: each revision's id, and whether it is breaking.
+        history: what this release knows.
+    """
+    known = [revision.id for revision in history.revisions]
+    missing = tuple(name for name in known if name not in applied)
+    unknown = tuple(sorted(set(applied) - set(known)))
+    breaking = tuple(name for name in unknown if applied[name])
+    if not applied or (unknown and missing):
+        kind = SchemaKind.UNKNOWN
+    elif missing:
+        kind = SchemaKind.OLDER
+    elif breaking:
+        kind = SchemaKind.NEWER_BREAKING
+    else:
+        kind = SchemaKind.NEWER if unknown else SchemaKind.CURRENT
+    return SchemaState(kind, (*(name for name in known if name in applied), *unknown), missing, unknown, breaking)
+
+
+def read_state(connection: Connection, history: History = SHIPPED) -> SchemaState:
+    """Judge the database behind `connection` by two short statements; leaves no transaction broken."""
+    tables = set(connection.scalars(text(_TABLES[connection.dialect.name])))
+    if AppliedRevision.__tablename__ not in tables:
+        only_traces = tables <= {VERSION_TABLE}  # what Alembic leaves after `downgrade base`
+        return SchemaState(SchemaKind.EMPTY if only_traces else SchemaKind.UNKNOWN, missing=_ids(history))
+    rows = connection.execute(select(AppliedRevision.revision, AppliedRevision.breaking))
+    return judge({row.revision: row.breaking for row in rows}, history)
+
+
+def _ids(history: History) -> tuple[str, ...]:
+    return tuple(revision.id for revision in history.revisions)
+
+
+async def schema_state(database: Database, history: History = SHIPPED) -> SchemaState:
+    """Judge `database`, for the start of the application and for `/readyz`.
+
+    Raises:
+        NoDatabase: no SQLite file there.
+        Unavailable: the database does not answer.
+    """
+    async with database.read.session() as db:
+        return await (await db.connection()).run_sync(read_state, history)
+
+
+def require_ready(state: SchemaState) -> None:
+    """Let a state pass that this release can work on.
+
+    Raises:
+        SchemaNotReady: its text names the command to run.
+    """
+    if not state.ready:
+        raise SchemaNotReady(state.sentence)
