@@ -30,13 +30,17 @@ def is_storable(text: str) -> bool:
 
 
 def _refuse_unstorable(value: object) -> object:
-    if isinstance(value, str) and not is_storable(value):
+    # Pydantic reads bytes as text too, where no JSON came before.
+    if (isinstance(value, str) and not is_storable(value)) or (isinstance(value, bytes) and b"\x00" in value):
         raise PydanticCustomError("string_unacceptable", "must not contain U+0000 or half of a surrogate pair")
     return value
 
 
 Storable: Final = BeforeValidator(_refuse_unstorable)
-"""The check alone, for a type with limits of its own: `Annotated[str, Field(max_length=20), Storable]`."""
+"""The check alone, for a type with limits of its own: `Annotated[str, MaxLen(20), Storable]`, in this order.
+
+Limits put around `Text` instead hold as well, but are reported under another code (`too_long`).
+"""
 
 Text = Annotated[str, MaxLen(10_000), Storable]
 """Any string; at most 10,000 code points."""
