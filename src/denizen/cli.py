@@ -19,7 +19,7 @@ from denizen.core.commands import (
     Json,
     Output,
     command,
-    database_options,
+    compose,
     exit_codes,
     refuse_passwords,
 )
@@ -49,11 +49,20 @@ def main() -> None:
 
 def build(features: Iterable[Feature]) -> typer.Typer:
     """Assemble the program from its own commands and those of `features`."""
+    rooms = tuple(features)
     program = typer.Typer(**SHARED, help=_HELP)
-    program.callback()(_options)
+
+    @program.callback()
+    def options(
+        _: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        ] = False,
+    ) -> None:
+        compose(rooms)
+
     for function in (serve, settings, doctor, openapi, version):
         program.command()(function)
-    for name, group in merge(group for feature in features for group in feature.commands).items():
+    for name, group in merge(group for feature in rooms for group in feature.commands).items():
         program.add_typer(group, name=name)
     return program
 
@@ -83,14 +92,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
-
-
 @command
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
@@ -108,9 +109,29 @@ def serve(
     chosen = Settings.load(host=host, port=port, workers=workers, access_log=access_log)
     if reload and chosen.workers > 1:
         raise typer.BadParameter("goes with one worker only", param_hint="--reload")
+    from denizen.core.protocol import ServerLimits
     from denizen.core.server import run
 
-    run(chosen, reload=reload)
+    chosen.hand_to_children()  # the application reads its settings itself, in this process or in workers
+    run(
+        "denizen.main:app",
+        host=chosen.host,
+        port=chosen.port,
+        workers=chosen.workers,
+        reload=reload,
+        limits=ServerLimits(
+            max_head=chosen.max_header_size,
+            header_timeout=chosen.header_timeout,
+            body_timeout=chosen.body_timeout,
+            keep_alive=chosen.keep_alive_timeout,
+            max_connections=chosen.max_connections,
+            open_paths=frozenset({f"{chosen.prefix}/healthz"}),
+            grace=chosen.shutdown_timeout,
+        ),
+        log_level=chosen.log_level.upper(),
+        log_format=chosen.log_format,
+        docs_path=f"{chosen.prefix}/docs",
+    )
 
 
 @command
@@ -134,10 +155,11 @@ async def doctor(as_json: Json = False) -> None:
     Example: denizen doctor --json
     """
     from denizen.core.database import Database
+    from denizen.core.options import DatabaseOptions
     from denizen.doctor import State, examine
 
     chosen = Settings.load()
-    database = Database(chosen.database_url, database_options(chosen))
+    database = Database(chosen.database_url, DatabaseOptions.of(chosen))
     try:
         findings = [finding async for finding in examine(chosen, database)]
     finally:

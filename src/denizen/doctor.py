@@ -71,11 +71,12 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     checks = (_schema, _case_duplicates, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
     for check in checks:
         try:
-            yield await check(settings, database)
+            finding = await check(settings, database)
         except DenizenError as error:
-            yield Finding(
-                check.__name__.strip("_"), State.FAIL, error.detail, "Look whether the database is overloaded."
-            )
+            finding = Finding(check.__name__.strip("_"), State.FAIL, error.detail, "Look for load on the database.")
+        yield finding
+        if check is _schema and finding.state is State.FAIL:
+            return  # the others would ask tables that are not there
 
 
 def _secret(settings: Settings) -> Finding:
@@ -217,11 +218,27 @@ async def _reached(settings: Settings, database: Database) -> Finding:
 
 
 async def _schema(settings: Settings, database: Database) -> Finding:
-    raise NotImplementedError
+    from denizen.migrations.schema import schema_state
+
+    state = await schema_state(database)
+    if state.ready:
+        return Finding("schema", State.OK, state.sentence)
+    return Finding("schema", State.FAIL, state.sentence, "denizen migrate up")
 
 
 async def _case_duplicates(settings: Settings, database: Database) -> Finding:
-    raise NotImplementedError
+    """Addresses that differ in case alone. The unique index forbids them, unless something went around it."""
+    from denizen.users.crud import find_case_duplicates
+
+    found = await find_case_duplicates(database.read, limit=10)
+    if not found:
+        return Finding("case_duplicates", State.OK, "No two accounts have one e-mail address.")
+    return Finding(
+        "case_duplicates",
+        State.FAIL,
+        f"{len(found)} e-mail addresses or more belong to several accounts.",
+        "Change or delete one of each pair: denizen users list --email ADDRESS shows them.",
+    )
 
 
 async def _ask(database: Database, question: str) -> str:

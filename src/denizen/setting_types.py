@@ -24,7 +24,7 @@ _UNITS_OF_SIZE = {
     "gib": 1 << 30,
 }
 _UNITS_OF_TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PASSWORD_IN_URL = re.compile(r"^([a-z][a-z0-9+.-]*://[^:/?#@]*:)(?P<password>.+)(@)", re.IGNORECASE | re.DOTALL)
+_PASSWORD_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^:/?#@]*:)(?P<password>.+)(@)", re.IGNORECASE | re.DOTALL)
 _PASSWORD_IN_QUERY = re.compile(r"([?&][a-z]*password=)([^&]*)", re.IGNORECASE)
 _HOST_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.?")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (compared with, not listened on)

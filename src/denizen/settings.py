@@ -143,10 +143,10 @@ class Settings(BaseSettings):
     )
     max_connections: int = _about(1000, "Connections open at once, a process. More are answered 503.", ge=1, le=100_000)
     header_timeout: types.Seconds = _about(10.0, "Time for a client to send its headers.", ge=0.1, le=600)
-    body_timeout: types.Seconds = _about(30.0, "Time for a client to go on with its body.", ge=0.1, le=3600)
-    keep_alive_timeout: types.Seconds = _about(15.0, "Time that an idle connection stays open.", ge=0.1, le=3600)
+    body_timeout: types.Seconds = _about(20.0, "Time without a byte of a body that is not complete.", ge=0.1, le=3600)
+    keep_alive_timeout: types.Seconds = _about(65.0, "Time that an idle connection stays open.", ge=0.1, le=3600)
     shutdown_timeout: types.Seconds = _about(
-        8.0, "Time for requests in flight to finish after SIGTERM.", ge=0.1, le=300
+        6.5, "Time for requests in flight to finish after SIGTERM; the process is gone 3 seconds later.", ge=0.1, le=300
     )
     database_timeout: types.Seconds = _about(
         2.5, "Time that one request may spend on the database, waiting included. Then it is a 503.", ge=0.1, le=60

@@ -19,11 +19,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict
 from getpass import getpass
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from pydantic import ValidationError
 
 from denizen.core.errors import Conflict, DenizenError, Invalid
 from denizen.core.output import Output, progress, write_line
@@ -31,18 +33,18 @@ from denizen.setting_types import mask_password
 from denizen.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from denizen.core.database import Database
-    from denizen.core.options import DatabaseOptions
+    from denizen.core.accounts import Accounts
+    from denizen.core.feature import Feature
 
 __all__ = [
     "Json",
     "Output",
     "ask_password",
     "command",
+    "compose",
     "confirm",
-    "database_options",
     "exit_codes",
-    "open_database",
+    "open_accounts",
     "progress",
     "refuse_passwords",
 ]
@@ -84,12 +86,13 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
         _refuse({"title": error.title, "code": error.code, "detail": str(error)}, error.faults, as_json=as_json)
         raise typer.Exit(MISUSED) from None
     except DenizenError as error:
-        problem: dict[str, Any] = {"title": error.title, "code": error.code, "detail": error.detail}
-        if error.field:
-            problem["field"] = error.field
-        if error.errors:
-            problem["errors"] = [asdict(one) for one in error.errors]
-        _refuse(problem, [error.detail, *(f"  {one.field}: {one.message}" for one in error.errors)], as_json=as_json)
+        _refuse(_problem(error), _sentences(error), as_json=as_json)
+        raise typer.Exit(REFUSED) from None
+    except ValidationError as found:
+        from denizen.core.problems import invalid
+
+        error = invalid([{**one, "loc": ("options", *one["loc"])} for one in found.errors(include_url=False)])
+        _refuse(_problem(error), _sentences(error), as_json=as_json)
         raise typer.Exit(REFUSED) from None
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -99,6 +102,20 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE_CLOSED) from None
+
+
+def _problem(error: DenizenError) -> dict[str, Any]:
+    problem: dict[str, Any] = {"title": error.title, "code": error.code, "detail": error.detail}
+    if error.field:
+        problem["field"] = error.field
+    if error.errors:
+        problem["errors"] = [asdict(one) for one in error.errors]
+    return problem
+
+
+def _sentences(error: DenizenError) -> list[str]:
+    others = error.errors if len(error.errors) > 1 else ()
+    return [error.detail, *(f"  {one.field}: {one.message}" for one in others)]
 
 
 def _refuse(problem: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
@@ -164,9 +181,17 @@ def confirm(question: str, *, yes: bool) -> None:
         raise Invalid("Nothing was done.")
 
 
+_rooms: ContextVar[Sequence[Feature]] = ContextVar("rooms", default=())
+
+
+def compose(features: Sequence[Feature]) -> None:
+    """Tell the commands that run now which rooms there are, whose listeners hear of what a command does."""
+    _rooms.set(features)
+
+
 @asynccontextmanager
-async def open_database(settings: Settings | None = None) -> AsyncIterator[Database]:
-    """Open the database that the settings name, for one command. Never makes one.
+async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accounts]:
+    """Open what the settings name, for one command. Never makes a database.
 
     Args:
         settings: instead of those of the environment.
@@ -177,22 +202,21 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         SchemaMissing: it is no database of this release.
         SettingsError: see `Settings`.
     """
-    from denizen.core.database import Database
+    from denizen.core.accounts import assemble
 
-    settings = settings or Settings.load()
-    database = Database(settings.database_url, database_options(settings))
+    accounts = assemble(settings or Settings.load(), _rooms.get())
     try:
-        await database.backend()
-        yield database
+        await accounts.database.backend()
+        yield accounts
     except Exception as error:
         if _no_such_table(error):
             raise SchemaMissing(
-                f"{database.describe()} is not a database of this release; look with `denizen migrate status`, "
-                "and bring it up to date with `denizen migrate up`."
+                f"{accounts.database.describe()} does not have the tables of this release; look with "
+                "`denizen migrate status`, and bring it up to date with `denizen migrate up`."
             ) from None
         raise
     finally:
-        await database.close()
+        await accounts.close()
 
 
 class SchemaMissing(Conflict):
@@ -208,21 +232,4 @@ def _no_such_table(error: Exception) -> bool:
         return True
     return type(original).__name__ == "OperationalError" and str(original).startswith(
         ("no such table", "no such column")
-    )
-
-
-def database_options(settings: Settings) -> DatabaseOptions:
-    """The limits of the database layer, as `settings` has them."""
-    from denizen.core.options import DatabaseOptions
-
-    return DatabaseOptions(
-        timeout=settings.database_timeout,
-        slow_timeout=settings.database_slow_timeout,
-        pool_size=settings.database_pool_size,
-        pool_timeout=settings.database_pool_timeout,
-        connect_timeout=settings.database_connect_timeout,
-        statement_timeout=settings.database_statement_timeout,
-        lock_timeout=settings.database_lock_timeout,
-        prepare_threshold=settings.database_prepare_threshold,
-        synchronous=settings.sqlite_synchronous.upper(),
     )
