@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
+import typer
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -17,11 +18,13 @@ from denizen.core import logs
 from denizen.core.accounts import Accounts, assemble
 from denizen.core.deps import ACCOUNTS, STATE, installs_of
 from denizen.core.docs import mount_docs
+from denizen.core.errors import Unavailable
 from denizen.core.feature import Feature, Job
-from denizen.core.health import Check, health_router
+from denizen.core.health import CheckResult, health_router
 from denizen.core.middleware import AccessLog, AllowedHosts, RequestId, SecurityHeaders, TrustedProxies, surround
 from denizen.core.problems import add_handlers
 from denizen.core.routing import MAX_BODY_SIZE
+from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
 from denizen.migrations.runner import create
@@ -56,7 +59,7 @@ def create_app(settings: Settings | None = None, *, features: Sequence[Feature] 
     accounts = install(app, prefix=settings.prefix, settings=settings, features=features, **seams)
     add_handlers(app, whole=True)
     app.include_router(health_router(lambda: _readiness(accounts)), prefix=settings.prefix)
-    mount_docs(app, prefix=settings.prefix)
+    mount_docs(app, path=f"{settings.prefix}/docs")
     _before_start(app, lambda: _set_up(accounts))
     _surround(app, settings)
     return app
@@ -120,13 +123,21 @@ def _surround(app: FastAPI, settings: Settings) -> None:
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-Id"],
-                expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Total-Count", "X-Request-Id"],
+                expose_headers=[
+                    "ETag",
+                    "Link",
+                    "Location",
+                    "Retry-After",
+                    "X-Next-Cursor",
+                    "X-Total-Count",
+                    "X-Request-Id",
+                ],
             )
         )
     surround(app, *layers)
 
 
-# --- Life ------------------------------------------------------------------------------------------------------------------
+# --- Life ----------------------------------------------------------------------------------------------
 
 
 def _around_lifespan(app: FastAPI, enter: Callable[[], Any]) -> None:
@@ -186,7 +197,7 @@ async def _repeated(accounts: Accounts, job: Job) -> AsyncIterator[None]:
 async def _run_once(accounts: Accounts, job: Job) -> None:
     try:
         await job.run(accounts)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (whatever a job raises, the server goes on and the job comes again)
         logs.report(log, "job_failed", error, job=job.name)
 
 
@@ -195,7 +206,7 @@ async def _set_up(accounts: Accounts) -> None:
     settings = accounts.settings
     path = settings.sqlite_path
     if path is not None and not path.exists():
-        await asyncio.to_thread(create, settings)
+        await asyncio.to_thread(create, settings.database_url)
         log.info("database_created", path=str(path.absolute()))
     accounts.cursors.check()
     require_ready(await schema_state(accounts.database))
@@ -205,21 +216,27 @@ async def _set_up(accounts: Accounts) -> None:
             _hand_over(token, settings)
     host = settings.host
     if not settings.signup_is_set and not host.startswith("127.") and host not in {"localhost", "::1"}:
-        log.warning("sign_up_is_open", hint="Anybody who reaches this server can sign up. Set DENIZEN_SIGNUP to open or closed.")
+        log.warning(
+            "sign_up_is_open", hint="Anybody who reaches this server can sign up. Set DENIZEN_SIGNUP to open or closed."
+        )
 
 
 def _hand_over(token: str, settings: Settings) -> None:
-    """Show the first key to whoever sits at the terminal; elsewhere leave it in a file that its owner alone can read."""
+    """Show the first key to whoever sits at the terminal; elsewhere leave it in a file that only its owner can read."""
     if sys.stdout.isatty():
-        print(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n", flush=True)
+        typer.echo(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n")
         return
     path = settings.sqlite_path
-    assert path is not None  # noqa: S101
-    key_file = write_private(path.with_name("denizen.key"), token)
-    print(f"The first API key, valid for 30 days, is in {key_file}", flush=True)
+    if path is not None:
+        key_file = write_private(path.with_name("denizen.key"), token)
+        typer.echo(f"The first API key, valid for 30 days, is in {key_file}")
 
 
-async def _readiness(accounts: Accounts) -> list[Check]:
+async def _readiness(accounts: Accounts) -> list[CheckResult]:
     """Check what `/readyz` answers for: the database answers, and its schema is one this release works on."""
-    state = await schema_state(accounts.database)
-    return [Check("database", ok=True, detail=""), Check("schema", ok=state.is_ready, detail=state.sentence)]
+    try:
+        state = await schema_state(accounts.database)
+    except Unavailable:
+        return [CheckResult(name="database", ok=False, detail="does not answer")]
+    detail = "" if state.ready else f"{state.kind}: see `denizen migrate status`"
+    return [CheckResult(name="database", ok=True), CheckResult(name="schema", ok=state.ready, detail=detail)]

@@ -1,7 +1,7 @@
 """Who is calling, and what may they do.
 
-Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticators`); everybody else asks `Caller.may`. So `users` knows
-nothing of keys or sign-ins, and a new kind of credential changes no route.
+Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticators`); everybody else asks
+`Caller.may`. So `users` knows nothing of keys or sign-ins, and a new kind of credential changes no route.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ SCOPES: dict[Scope, str] = {
     Scope.KEYS_WRITE: "make, list and revoke API keys",
 }
 """Every scope with what it lets its holder do."""
+
+
+def known_scopes(names: Iterable[str]) -> frozenset[Scope]:
+    """Read stored scopes. What a newer release has added is left out: it is not known what it allows."""
+    return frozenset(scope for scope in Scope if scope.value in frozenset(names))
 
 
 class CredentialsMissing(Unauthorized):
@@ -97,8 +102,9 @@ def _listed(scopes: Iterable[Scope]) -> str:
 Authenticator = Callable[["Accounts", str, datetime], Awaitable[Caller | None]]
 """Recognises the bearer of a token at an instant (UTC).
 
-Gives `None` for a token that is not of its kind (by prefix alone, without asking the database), raises `CredentialsInvalid` for one that is
-and opens nothing. Reads on the reading connections only: a write lock must not be held while a caller is recognised.
+Gives `None` for a token that is not of its kind (by prefix alone, without asking the database), raises
+`CredentialsInvalid` for one that is and opens nothing. Reads on the reading connections only: a write lock must not
+be held while a caller is recognised.
 """
 
 

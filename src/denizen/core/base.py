@@ -15,8 +15,8 @@ from denizen.core.types import UtcDateTime, Uuid
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
     """Base of the models: dataclasses made by keyword, compared by identity, with constraints named by one convention.
 
-    The names are part of the interface between the tables and `crud`, which tells a person *what* clashed by the name of the
-    constraint that the database says was broken.
+    The names are part of the interface between the tables and `crud`, which tells a person *what* clashed by the name
+    of the constraint that the database says was broken.
     """
 
     metadata: ClassVar[MetaData] = MetaData(

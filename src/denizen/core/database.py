@@ -45,7 +45,9 @@ class Backend(Protocol):
     dialect: Dialect
 
     def writing(self, seconds: float) -> Any:
-        """Enter a session with a transaction open, waiting for it at most `seconds`; leaves committing to the caller."""
+        """Enter a session with a transaction open, waiting for it at most `seconds`; leaves committing to the
+        caller.
+        """
 
     def reading(self) -> Any:
         """Enter a session that only reads."""
@@ -86,8 +88,8 @@ class Writer:
             timeout: seconds that the whole may take, waiting included, instead of `DatabaseOptions.timeout`.
 
         Raises:
-            Unavailable: no turn or no connection in time, or the database is away. Where the commit itself was cut off, it may
-                have been made all the same.
+            Unavailable: no turn or no connection in time, or the database is away. Where the commit itself was cut
+                off, it may have been made all the same.
             StorageFull: no room to write.
         """
         with told_apart():
@@ -112,7 +114,7 @@ class Reader:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a session in autocommit: each statement sees the newest state, and nothing is held between two of them."""
+        """Open a session in autocommit: each statement sees the newest state, nothing is held between two of them."""
         with told_apart():
             backend = await self._database.backend()
             async with backend.reading() as db:

@@ -89,7 +89,9 @@ Reads = Annotated[Reader, Depends(reader)]
 Now = Annotated[datetime, Depends(now)]
 
 
-async def optional_caller(request: Request, accounts: Here, at: Now, _: Annotated[Any, Depends(_bearer)]) -> Caller | None:
+async def optional_caller(
+    request: Request, accounts: Here, at: Now, _: Annotated[Any, Depends(_bearer)]
+) -> Caller | None:
     """Recognise the caller, if there are credentials."""
     return await recognise(accounts, request.headers.get("authorization"), at)
 

@@ -13,10 +13,19 @@ from sqlalchemy.exc import IntegrityError
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
 from denizen.core.sqlite.driver import primary_code
 
-_AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_AWAY = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 
 _AWAY_STATES = ("08", "40001", "40P01", "53", "55P03", "57")
-"""SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources, locks, operator
+"""SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources,
+locks, operator
 intervention (statement time-out included). PostgreSQL 18, appendix A."""
 
 _DISK_FULL_STATE = "53100"
@@ -64,8 +73,8 @@ def _meaning_on_postgresql(error: psycopg.Error) -> DenizenError | None:
 def constraint_of(error: IntegrityError, metadata: MetaData) -> str | None:
     """Name the constraint or unique index that `error` broke, alike on both databases.
 
-    PostgreSQL tells. SQLite tells the columns of a broken UNIQUE, which are looked up in `metadata`, and the name of a broken CHECK;
-    of a broken foreign key it tells nothing.
+    PostgreSQL tells. SQLite tells the columns of a broken UNIQUE, which are looked up in `metadata`, and the name of
+    a broken CHECK; of a broken foreign key it tells nothing.
 
     Returns:
         The name, or `None` where it cannot be known.

@@ -13,15 +13,17 @@ class DatabaseOptions:
     """Limits of one `Database`. Times are in seconds.
 
     Attributes:
-        timeout: the whole budget of one transaction, waiting for a turn or a connection included; past it the answer is `Unavailable`.
+        timeout: the whole budget of one transaction, waiting for a turn or a connection included; past it the answer
+            is `Unavailable`.
         pool_size: connections for writing, and as many again for reading (PostgreSQL).
         pool_timeout: how long to wait for one of them to come free (PostgreSQL).
         connect_timeout: how long a new connection may take (PostgreSQL).
-        statement_timeout: how long the server works at one statement (PostgreSQL); a little under `timeout`, so that it stops first.
+        statement_timeout: how long the server works at one statement (PostgreSQL); a little under `timeout`, so that
+            it stops first.
         lock_timeout: how long one statement waits for another's lock (PostgreSQL).
         slow_timeout: what a slow read (count, deep `skip`, export batch) may take instead.
-        prepare_threshold: after how many runs a statement is prepared (PostgreSQL); `None` for never, which poolers from before
-            PgBouncer 1.21 need.
+        prepare_threshold: after how many runs a statement is prepared (PostgreSQL); `None` for never, which poolers
+            from before PgBouncer 1.21 need.
         synchronous: `FULL` or `NORMAL` (SQLite).
         reading_threads: threads for slow reads (SQLite).
     """

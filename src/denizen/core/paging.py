@@ -1,7 +1,8 @@
 """Cursors: where a list goes on, opaque and signed.
 
-A cursor names the last row of a page by its sort values and id, and the list it belongs to (order and filters). It is signed, so that nobody
-can make one, read other rows by editing one, or use one with another list and take what comes for an answer.
+A cursor names the last row of a page by its sort values and id, and the list it belongs to (order and filters). It is
+signed, so that nobody can make one, read other rows by editing one, or use one with another list and take what comes
+for an answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any
 from denizen.core.errors import Invalid
 
 SIGNATURE_BYTES = 16
-MAX_CURSOR_LENGTH = 2048
 
 
 class CursorInvalid(Invalid):
@@ -32,8 +32,8 @@ class CursorSigner:
     """Makes and reads cursors.
 
     Args:
-        secret: gives `DENIZEN_SECRET_KEY`, from which the signing key is derived for this one purpose. Asked at the first use, since on
-            SQLite the secret is made beside a database that may not be there yet.
+        secret: gives `DENIZEN_SECRET_KEY`, from which the signing key is derived for this one purpose. Asked at the
+            first use, since on SQLite the secret is made beside a database that may not be there yet.
     """
 
     def __init__(self, secret: Callable[[], bytes]) -> None:
@@ -67,14 +67,16 @@ class CursorSigner:
             CursorInvalid: altered, made under another secret, or of another list.
         """
         try:
-            if len(cursor) > MAX_CURSOR_LENGTH:
-                raise ValueError
             raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
-            raise CursorInvalid("This is no cursor. Use the one of the last answer, as it stands.", field="cursor") from None
+            raise CursorInvalid(
+                "This is no cursor. Use the one of the last answer, as it stands.", field="cursor"
+            ) from None
         signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._sign(payload)):
             raise CursorInvalid("This is no cursor. Use the one of the last answer, as it stands.", field="cursor")
+        made_for: str
+        values: list[Any]
         made_for, *values = json.loads(payload)
         if made_for != fingerprint(listing):
             raise CursorInvalid("This cursor belongs to a list with another order or other filters.", field="cursor")

@@ -2,12 +2,12 @@
 
 Two things a plain engine does not do:
 
-1. **A deadline that does not need the server.** Cancelling a psycopg query opens a second connection to ask the server to stop, and waits;
-   with a frozen server `asyncio.timeout(2)` came back after 12 seconds. `GuardedConnection` instead closes its own socket when the time
-   is over: the wait ends at once, and the pool drops the connection.
-2. **No session state.** `statement_timeout` and read-only mode are given as start-up options, which belong to the connection for its whole
-   life. PgBouncer, which lends one server connection to many clients, refuses such options (so that nothing can leak); then
-   `Start.pooled` is set, and the same is said inside each transaction (`BEGIN READ ONLY`, `SET LOCAL`).
+1. **A deadline that does not need the server.** Cancelling a psycopg query opens a second connection to ask the
+   server to stop, and waits; with a frozen server `asyncio.timeout(2)` came back after 12 seconds. `GuardedConnection`
+   instead closes its own socket when the time is over: the wait ends at once, and the pool drops the connection.
+2. **No session state.** `statement_timeout` and read-only mode are given as start-up options, which belong to the
+   connection for its whole life. PgBouncer, which lends one server connection to many clients, refuses such options
+   (so that nothing can leak); then `Start.pooled` is set, and the same is said inside each transaction (`SET LOCAL`).
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ class GuardedConnection(AsyncConnection[Any]):
     deadline: float | None = None
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait as psycopg does; past the deadline, or when cancelled, close the socket instead of asking the server to stop."""
+        """Wait as psycopg does; past the deadline, or when cancelled, close the socket and ask the server nothing."""
         if self.deadline is not None:
             timeout = max(0.001, self.deadline - time.monotonic())
         try:
             return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
-        except psycopg.errors._WaitTimeout:
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001  (what psycopg's own `wait` raises at its time-out)
             self.pgconn.finish()
             raise psycopg.OperationalError("the database did not answer in time") from None
         except (asyncio.CancelledError, KeyboardInterrupt):
-            # The server may go on with the statement until its own time-out; this connection must not be lent out again.
+            # The server may go on with the statement until its own time-out; this connection must not be lent out
+            # again.
             self.pgconn.finish()
             raise
 
@@ -85,7 +86,9 @@ class Start:
         if not self.pooled:
             try:
                 async with asyncio.timeout(limit):
-                    connection = await self._open(*args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs)
+                    connection = await self._open(
+                        *args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs
+                    )
                     if await self._took_effect(connection, read_only):
                         return connection
                     await connection.close()
@@ -119,8 +122,8 @@ class Start:
     async def _took_effect(self, connection: GuardedConnection, read_only: bool) -> bool:
         """Ask: a pooler that is told to ignore start-up options lets them vanish without a word."""
         await connection.set_autocommit(True)
-        query = "SELECT current_setting('default_transaction_read_only'), current_setting('idle_in_transaction_session_timeout')"
-        found = await (await connection.execute(query)).fetchone()
+        names = ("default_transaction_read_only", "idle_in_transaction_session_timeout")
+        found = await (await connection.execute("SELECT current_setting(%s), current_setting(%s)", names)).fetchone()
         await connection.set_autocommit(False)
         return found == ("on" if read_only else "off", "1min")
 
@@ -224,7 +227,9 @@ class PostgreSQLBackend:
 
     @asynccontextmanager
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
-        """Give a session whose first statement takes a connection and begins; more `seconds` than usual are asked of the server."""
+        """Give a session whose first statement takes a connection and begins; more `seconds` than usual are asked of
+        the server.
+        """
         async with AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
             if seconds > self._options.timeout:
                 await self._extend(await db.connection(), seconds)

@@ -1,8 +1,9 @@
 """SELECTs that are compiled once and run on the driver's own connection: the hot path under the API.
 
-Running a Core statement costs 20 to 30 times the look-up itself: building it, finding it in the compile cache, wrapping its result.
-For the few statements that every request runs, that work is done once, here. What stays is the driver's call and the column types'
-own conversions, so that a row holds the same Python values as through a session, on both databases.
+Running a Core statement costs 20 to 30 times the look-up itself: building it, finding it in the compile cache,
+wrapping its result. For the few statements that every request runs, that work is done once, here. What stays is the
+driver's call and the column types' own conversions, so that a row holds the same Python values as through a session,
+on both databases.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Compiled:
 
     __slots__ = ("_convert_in", "_convert_out", "_defaults", "_order", "sql")
 
-    def __init__(self, select: Select[Any], dialect: Dialect) -> None:
+    def __init__(self, select: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
         compiled = select.compile(dialect=dialect)
         self.sql = str(compiled)
         names = compiled.positiontup if compiled.positional else None
@@ -67,11 +68,11 @@ class Statement:
     """A SELECT, compiled at its first use on each dialect and kept.
 
     Args:
-        select: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here, since its text
-            depends on the length of the list.
+        select: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here,
+            since its text depends on the length of the list.
     """
 
-    def __init__(self, select: Select[Any]) -> None:
+    def __init__(self, select: Select[*tuple[Any, ...]]) -> None:
         self._select = select
         self._compiled: dict[str, Compiled] = {}
 
@@ -86,7 +87,7 @@ class Statement:
 def watch_statements(engine: AsyncEngine, observe: Callable[[str], None]) -> None:
     """Tell `observe` the text of every statement that `engine` runs."""
 
-    def tell(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+    def tell(_: Any, cursor: Any, statement: str, *others: Any) -> None:
         observe(statement)
 
     event.listen(engine.sync_engine, "before_cursor_execute", tell)

@@ -122,8 +122,8 @@ class StringList(TypeDecorator[list[str]]):
 def key(length: int) -> TypeEngine[str]:
     """Text that is compared, ordered and made unique by its code points, alike on both databases.
 
-    SQLite compares text byte by byte by itself. PostgreSQL would use the locale of the database, under which order differs from
-    machine to machine and cursors would skip rows; `COLLATE "C"` stops that.
+    SQLite compares text byte by byte by itself. PostgreSQL would use the locale of the database, under which order
+    differs from machine to machine and cursors would skip rows; `COLLATE "C"` stops that.
 
     Args:
         length: the most characters (code points) it may have.

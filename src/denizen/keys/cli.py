@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from denizen.core.auth import SCOPES, Scope
+from denizen.core.auth import SCOPES, Scope, known_scopes
 from denizen.core.commands import Json, Output, command, open_accounts
 from denizen.core.errors import Invalid
 from denizen.core.ids import parse_id
@@ -39,11 +39,11 @@ def _scopes(text: str) -> frozenset[Scope]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return frozenset(Scope)
-    unknown = [name for name in names if name not in Scope]
-    if unknown or not names:
+    wanted = known_scopes(names)
+    if not wanted or len(wanted) != len(set(names)):
         known = "\n".join(f"  {scope.value:<14} {meaning}" for scope, meaning in SCOPES.items())
         raise Invalid(f"--scopes takes these, separated by commas, or all:\n{known}", field="scopes")
-    return frozenset(Scope(name) for name in names)
+    return wanted
 
 
 @app.command()

@@ -27,7 +27,9 @@ _OPEN = Statement(
 
 
 async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
-    """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one statement."""
+    """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one
+    statement.
+    """
     rows = await reads.rows(_OPEN, token_digest=token_digest, at=at)
     return rows[0] if rows else None
 
@@ -77,7 +79,9 @@ async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     """Return the open keys that were made with `key_id`, or with such a one, and so on; itself first."""
     family = select(Key.id).where(Key.id == key_id).cte("family", recursive=True)
     family = family.union(select(Key.id).join(family, Key.maker_id == family.c.id))
-    query = select(Key).where(Key.id.in_(select(family.c.id)), Key.revoked_at.is_(None)).order_by(Key.id).with_for_update()
+    query = (
+        select(Key).where(Key.id.in_(select(family.c.id)), Key.revoked_at.is_(None)).order_by(Key.id).with_for_update()
+    )
     return (await db.scalars(query)).all()
 
 
@@ -92,7 +96,10 @@ async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> Non
     """Store when keys were last used, unless something later is stored."""
     change = (
         update(Key.__table__)  # type: ignore[arg-type]
-        .where(Key.id == bindparam("key"), or_(Key.last_used_at.is_(None), Key.last_used_at < bindparam("used_at", type_=UtcDateTime())))
+        .where(
+            Key.id == bindparam("key"),
+            or_(Key.last_used_at.is_(None), Key.last_used_at < bindparam("used_at", type_=UtcDateTime())),
+        )
         .values(last_used_at=bindparam("used_at", type_=UtcDateTime()))
     )
     # In one order everywhere, so that two processes never wait for each other's rows crosswise.

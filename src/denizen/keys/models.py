@@ -39,14 +39,14 @@ class Key(Base):
         Index("ix_denizen_keys_maker_id", "maker_id"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
     name: Mapped[str] = mapped_column(String(MAX_NAME_LENGTH))
     hint: Mapped[str] = mapped_column(String(16))
     token_digest: Mapped[bytes] = mapped_column(LargeBinary(32), repr=False)
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
-    maker_id: Mapped[UUID | None] = mapped_column(ForeignKey("denizen_keys.id", ondelete="CASCADE"), default=None)
     scopes: Mapped[list[str]] = mapped_column(StringList)
     created_at: Mapped[datetime]
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
+    maker_id: Mapped[UUID | None] = mapped_column(ForeignKey("denizen_keys.id", ondelete="CASCADE"), default=None)
     expires_at: Mapped[datetime | None] = mapped_column(default=None)
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -18,10 +18,15 @@ class KeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        str, MinLen(1), MaxLen(MAX_NAME_LENGTH), Storable, Field(description="What it is for.", examples=["nightly import"])
+        str,
+        MinLen(1),
+        MaxLen(MAX_NAME_LENGTH),
+        Storable,
+        Field(description="What it is for.", examples=["nightly import"]),
     ]
     scopes: Annotated[
-        set[Scope], Field(min_length=1, description="What its holder may do: no more than you may.", examples=[["users:read"]])
+        set[Scope],
+        Field(min_length=1, description="What its holder may do: no more than you may.", examples=[["users:read"]]),
     ]
     expires_at: Annotated[
         AwareDatetime | None,

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsInvalid, Scope
+from denizen.core.auth import Caller, CredentialsInvalid, Scope, known_scopes
 from denizen.core.events import record
 from denizen.core.tokens import digest, looks_like, new_token
 from denizen.keys import crud
@@ -30,18 +30,15 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
     """
     if not token.startswith("dzk_"):
         return None
-    found = await crud.find_open_key(accounts.database.read, digest(token), at=at) if looks_like(token, "dzk_") else None
+    found = (
+        await crud.find_open_key(accounts.database.read, digest(token), at=at) if looks_like(token, "dzk_") else None
+    )
     if found is None:
         raise CredentialsInvalid("This API key is unknown, expired or revoked.")
     key_id, scopes, expires_at, last_used_at = found
     if last_used_at is None or at - last_used_at >= NOTICE_AFTER:
         accounts.noticed[key_id] = at
-    return Caller("key", key_id, _known(scopes), expires_at)
-
-
-def _known(scopes: Iterable[str]) -> frozenset[Scope]:
-    """Leave out scopes that a newer release has given: what this one does not know, it does not allow."""
-    return frozenset(Scope(scope) for scope in scopes if scope in Scope)
+    return Caller("key", key_id, known_scopes(scopes), expires_at)
 
 
 async def write_last_uses(accounts: Accounts) -> None:
@@ -55,7 +52,13 @@ async def write_last_uses(accounts: Accounts) -> None:
 
 
 async def issue_key(
-    db: AsyncSession, *, name: str, scopes: Iterable[Scope], maker: Caller | None, expires_at: datetime | None, at: datetime
+    db: AsyncSession,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    maker: Caller | None,
+    expires_at: datetime | None,
+    at: datetime,
 ) -> tuple[Key, str]:
     """Make a key.
 
@@ -98,11 +101,11 @@ async def issue_key(
 async def _within_maker(
     db: AsyncSession, maker: Caller, wanted: frozenset[Scope], expires_at: datetime | None, *, at: datetime
 ) -> datetime | None:
-    """Hold the maker's row, so that it cannot be revoked between the check and the insert, and give the latest expiry it allows."""
+    """Give the latest expiry that the maker allows; its row is held, so that nobody revokes it before the insert."""
     made_with = await crud.get_key(db, maker.id, for_update=True)
     if made_with.revoked_at is not None:
         raise CredentialsInvalid("This API key is unknown, expired or revoked.")
-    missing = sorted(scope.value for scope in wanted - _known(made_with.scopes))
+    missing = sorted(scope.value for scope in wanted - known_scopes(made_with.scopes))
     if missing:
         raise KeyBeyondMaker(f"The key you make it with does not have {', '.join(missing)}.", field="scopes")
     if made_with.expires_at is None:
@@ -129,7 +132,7 @@ async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: d
         KeyBeyondMaker: it has a scope that the caller lacks.
     """
     key = await crud.get_key(db, key_id)
-    if by is not None and by.id != key_id and not _known(key.scopes) <= by.scopes:
+    if by is not None and by.id != key_id and not known_scopes(key.scopes) <= by.scopes:
         raise KeyBeyondMaker("That key has scopes that yours lacks.")
     family = await crud.list_descendants(db, key_id)
     if family:

@@ -32,7 +32,9 @@ async def create(
     external_id: Annotated[str | None, typer.Option(help="What another system calls this person.")] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Cannot sign in yet.")] = False,
     no_password: Annotated[bool, typer.Option("--no-password", help="Nobody signs in to it with a password.")] = False,
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Create an account. Asks for its password, which is never given as an argument.
@@ -60,7 +62,9 @@ async def create(
 async def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the last page ended.")] = None,
-    order_by: Annotated[str, typer.Option(help="id, created_at, updated_at, username or email; - for descending.")] = "id",
+    order_by: Annotated[
+        str, typer.Option(help="id, created_at, updated_at, username or email; - for descending.")
+    ] = "id",
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
     count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
     as_json: Json = False,
@@ -100,9 +104,12 @@ async def edit(
     username: Annotated[str | None, typer.Option(help="New username.")] = None,
     full_name: Annotated[str | None, typer.Option(help="New full name.")] = None,
     external_id: Annotated[str | None, typer.Option(help="New external id.")] = None,
-    active: Annotated[bool | None, typer.Option("--activate/--deactivate", help="May sign in, or not.", show_default=False)] = None,
+    active: Annotated[
+        bool | None, typer.Option("--activate/--deactivate", help="May sign in, or not.", show_default=False)
+    ] = None,
     clear: Annotated[
-        list[str] | None, typer.Option(help="Empty a field: username, email, full_name or external_id. Can be repeated.")
+        list[str] | None,
+        typer.Option(help="Empty a field: username, email, full_name or external_id. Can be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -110,7 +117,13 @@ async def edit(
 
     Example: denizen users edit ada --full-name "Augusta Ada King" --clear external_id
     """
-    given = {"email": email, "username": username, "full_name": full_name, "external_id": external_id, "is_active": active}
+    given = {
+        "email": email,
+        "username": username,
+        "full_name": full_name,
+        "external_id": external_id,
+        "is_active": active,
+    }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in clear or ():
         if name not in {"username", "email", "full_name", "external_id"}:
@@ -144,6 +157,3 @@ async def delete(
         async with accounts.writing() as db:
             await service.erase_user(db, user.id, version=None)
         Output(as_json).row({"id": user.id, "deleted": True}, title="Deleted")
-
-
-

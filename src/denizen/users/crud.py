@@ -1,7 +1,8 @@
 """Every SQL statement about accounts.
 
-Two kinds: those that take a session (they write, or give a `User` to code that goes on with it; they never commit), and those that take
-the `Reader` of the hot path and give plain rows of `READ_COLUMNS`, ready to be written as JSON.
+Two kinds: those that take a session (they write, or give a `User` to code that goes on with it; they never commit),
+    and those that take the `Reader` of the hot path and give plain rows of `READ_COLUMNS`, ready to be written as
+    JSON.
 """
 
 from __future__ import annotations
@@ -171,7 +172,9 @@ async def delete_user(db: AsyncSession, user_id: UUID, *, version: int | None) -
     Raises:
         UserNotFound, UserChanged: as `update_user`.
     """
-    erase = delete(User).where(*_exactly(user_id, version)).returning(User.id).execution_options(synchronize_session=False)
+    erase = (
+        delete(User).where(*_exactly(user_id, version)).returning(User.id).execution_options(synchronize_session=False)
+    )
     if (await db.execute(erase)).one_or_none() is None:
         await _explain_miss(db, user_id)
 
@@ -198,7 +201,7 @@ async def read_user(reads: Reader, user_id: UUID) -> Row:
     return rows[0]
 
 
-# --- Lists -----------------------------------------------------------------------------------------------------------------
+# --- Lists ---------------------------------------------------------------------------------------------
 
 Leg = Literal["whole", "named", "nameless"]
 """A list ordered by a name that some do not have is walked in two legs: by the name, then those without one, by id."""
@@ -247,7 +250,7 @@ def _sort_columns(shape: Shape) -> tuple[InstrumentedAttribute[Any], ...]:
     return (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
 
 
-def _filtered(query: Select[Any], shape: Shape) -> Select[Any]:
+def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[Any, ...]]:
     """Add the conditions, each over a parameter of the same name."""
     for name in shape.conditions:
         if name == "id__in":
@@ -261,7 +264,7 @@ def _filtered(query: Select[Any], shape: Shape) -> Select[Any]:
     return query
 
 
-def page_query(shape: Shape) -> Select[Any]:
+def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
     """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions."""
     columns = _sort_columns(shape)
     query = _filtered(select(*READ_COLUMNS), shape)
@@ -300,8 +303,8 @@ async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *,
     """Count the accounts of a list, on a thread.
 
     Args:
-        exact: count them one by one. Otherwise a list without conditions is answered from what the database believes: PostgreSQL's
-            statistics, SQLite's highest row number. Under conditions both count.
+        exact: count them one by one. Otherwise a list without conditions is answered from what the database believes:
+            PostgreSQL's statistics, SQLite's highest row number. Under conditions both count.
     """
     async with reads.slow() as db:
         if not exact and not shape.conditions:
@@ -323,12 +326,19 @@ async def _estimate(db: AsyncSession) -> int | None:
 
 
 async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[str, int]]:
-    """Return addresses whose spellings differ in case alone yet belong to several accounts: none, unless keys were written by hand.
+    """Return addresses whose spellings differ in case alone yet belong to several accounts: none, unless keys were
+    written by hand.
 
     Args:
         limit: how many at most.
     """
     lowered = func.lower(User.email)
-    query = select(lowered, func.count()).where(User.email.is_not(None)).group_by(lowered).having(func.count() > 1).limit(limit)
+    query = (
+        select(lowered, func.count())
+        .where(User.email.is_not(None))
+        .group_by(lowered)
+        .having(func.count() > 1)
+        .limit(limit)
+    )
     async with reads.slow() as db:
         return [(str(email), int(count)) for email, count in await db.execute(query)]

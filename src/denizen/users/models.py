@@ -9,7 +9,13 @@ from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
-from denizen.core.identifiers import MAX_EMAIL, MAX_EXTERNAL_ID, MAX_FULL_NAME, MAX_KEY, MAX_USERNAME
+from denizen.core.identifiers import (
+    MAX_EMAIL_LENGTH,
+    MAX_EXTERNAL_ID_LENGTH,
+    MAX_FULL_NAME_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_USERNAME_LENGTH,
+)
 from denizen.core.ids import new_id
 from denizen.core.types import key
 
@@ -47,14 +53,14 @@ class User(Base):
         CheckConstraint("(username IS NULL) = (username_key IS NULL)", name="username_has_key"),
         CheckConstraint("(username IS NULL) = (username_skeleton IS NULL)", name="username_has_skeleton"),
         CheckConstraint("(email IS NULL) = (email_key IS NULL)", name="email_has_key"),
-        _at_most("username", MAX_USERNAME),
-        _at_most("email", MAX_EMAIL),
-        _at_most("external_id", MAX_EXTERNAL_ID),
-        _at_most("full_name", MAX_FULL_NAME),
+        _at_most("username", MAX_USERNAME_LENGTH),
+        _at_most("email", MAX_EMAIL_LENGTH),
+        _at_most("external_id", MAX_EXTERNAL_ID_LENGTH),
+        _at_most("full_name", MAX_FULL_NAME_LENGTH),
         _at_most("hashed_password", MAX_HASH_LENGTH),
-        _at_most("email_key", MAX_KEY),
-        _at_most("username_key", MAX_KEY),
-        _at_most("username_skeleton", MAX_KEY),
+        _at_most("email_key", MAX_KEY_LENGTH),
+        _at_most("username_key", MAX_KEY_LENGTH),
+        _at_most("username_skeleton", MAX_KEY_LENGTH),
         Index("uq_denizen_users_email_key", "email_key", unique=True),
         Index("uq_denizen_users_username_key", "username_key", unique=True),
         Index("uq_denizen_users_username_skeleton", "username_skeleton", unique=True),
@@ -67,16 +73,16 @@ class User(Base):
         _without("email_key"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id)
-    username: Mapped[str | None] = mapped_column(String(MAX_USERNAME), default=None)
-    email: Mapped[str | None] = mapped_column(String(MAX_EMAIL), default=None)
-    external_id: Mapped[str | None] = mapped_column(key(MAX_EXTERNAL_ID), default=None)
-    full_name: Mapped[str | None] = mapped_column(String(MAX_FULL_NAME), default=None)
-    hashed_password: Mapped[str | None] = mapped_column(String(MAX_HASH_LENGTH), default=None, repr=False)
-    is_active: Mapped[bool] = mapped_column(default=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    username: Mapped[str | None] = mapped_column(String(MAX_USERNAME_LENGTH), default=None)
+    email: Mapped[str | None] = mapped_column(String(MAX_EMAIL_LENGTH), default=None)
+    external_id: Mapped[str | None] = mapped_column(key(MAX_EXTERNAL_ID_LENGTH), default=None)
+    full_name: Mapped[str | None] = mapped_column(String(MAX_FULL_NAME_LENGTH), default=None)
+    hashed_password: Mapped[str | None] = mapped_column(String(MAX_HASH_LENGTH), default=None, repr=False)
+    is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[int] = mapped_column(default=1)
-    email_key: Mapped[str | None] = mapped_column(key(MAX_KEY), default=None, repr=False)
-    username_key: Mapped[str | None] = mapped_column(key(MAX_KEY), default=None, repr=False)
-    username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY), default=None, repr=False)
+    email_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
+    username_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
+    username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Query, Request, Response
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, Scope, ScopeMissing
+from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, TooMany, Unavailable
 from denizen.core.hashing import HashingBusy
@@ -29,7 +29,7 @@ from denizen.users.errors import (
     UsernameTooSimilar,
     UserNotFound,
 )
-from denizen.users.schemas import UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
+from denizen.users.schemas import READ_FIELDS, UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
 
 router = Router(tags=["users"])
 
@@ -40,7 +40,9 @@ _NAMES = (Invalid, EmailInvalid, UsernameInvalid)
 _ETAG = {"ETag": {"description": "The version of the account, for `If-Match`.", "schema": {"type": "string"}}}
 
 
-async def user_id_of(user_id: Annotated[str, Path(description="A UUIDv7.", examples=["019a5c1e-7f00-7a11-8b22-3c33d44e55f6"])]) -> UUID:
+async def user_id_of(
+    user_id: Annotated[str, Path(description="A UUIDv7.", examples=["019a5c1e-7f00-7a11-8b22-3c33d44e55f6"])],
+) -> UUID:
     """Read the id of the path. Whatever is no id of ours names nobody."""
     found = parse_id(user_id)
     if found is None:
@@ -52,7 +54,9 @@ UserId = Annotated[UUID, Depends(user_id_of)]
 
 
 async def version_of(
-    if_match: Annotated[str | None, Header(description='Change only this version: the `ETag` of an earlier answer, or `*`.')] = None,
+    if_match: Annotated[
+        str | None, Header(description="Change only this version: the `ETag` of an earlier answer, or `*`.")
+    ] = None,
 ) -> int | None:
     """Read `If-Match`: one of our ETags, or `*` for whichever version there is."""
     if if_match is None or if_match.strip() == "*":
@@ -75,7 +79,9 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
 
 def _link(accounts: Accounts, request: Request, cursor: str) -> str:
     """Give the URL of the next page, on the configured base: the `Host` of a request is not to be believed."""
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in {"cursor", "skip", "count"}]
+    kept = [
+        (name, value) for name, value in request.query_params.multi_items() if name not in {"cursor", "skip", "count"}
+    ]
     return f"{accounts.public_url('/users/')}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
@@ -87,15 +93,25 @@ def _link(accounts: Accounts, request: Request, cursor: str) -> str:
     summary="Create an account",
     responses={
         201: {"headers": {**_ETAG, "Location": {"schema": {"type": "string"}, "description": "Of the new account."}}},
-        **responses(CredentialsMissing, CredentialsInvalid, SignUpClosed, ScopeMissing, *_TAKEN, *_NAMES, PasswordRefused,
-                    TooMany, HashingBusy, Unavailable),
+        **responses(
+            CredentialsMissing,
+            CredentialsInvalid,
+            SignUpClosed,
+            ScopeMissing,
+            *_TAKEN,
+            *_NAMES,
+            PasswordRefused,
+            TooMany,
+            HashingBusy,
+            Unavailable,
+        ),
     },
 )
 async def create_user(request: Request, accounts: Here, caller: OptionalCaller, db: Db, data: UserCreate) -> Response:
     """Sign up, or create an account for somebody. Needs no credentials while sign-up is open."""
     address = request.client.host if request.client else None
     user = await service.open_account(accounts, db, data, caller=caller, address=address)
-    row = tuple(getattr(user, name) for name in crud.READ_FIELDS)
+    row = tuple(getattr(user, name) for name in READ_FIELDS)
     return _answer(row, status=201, location=accounts.public_url(f"/users/{user.id}"))
 
 
@@ -151,7 +167,9 @@ async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Respo
         **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, Unavailable),
     },
 )
-async def update_user(caller: CanWriteUsers, user_id: UserId, version: Version, db: Db, at: Now, data: UserUpdate) -> Response:
+async def update_user(
+    caller: CanWriteUsers, user_id: UserId, version: Version, db: Db, at: Now, data: UserUpdate
+) -> Response:
     """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile."""
     return _answer(await service.change_user(db, user_id, data, version=version, at=at))
 

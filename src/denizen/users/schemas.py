@@ -8,7 +8,7 @@ from annotated_types import MaxLen
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
-from denizen.core.identifiers import MAX_EMAIL, MAX_EXTERNAL_ID, MAX_FULL_NAME, MAX_USERNAME
+from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
 from denizen.core.ids import parse_id
 from denizen.core.text import Storable
 
@@ -22,27 +22,38 @@ Order = Literal[
 
 Username = Annotated[
     str,
-    MaxLen(4 * MAX_USERNAME),
+    MaxLen(4 * MAX_USERNAME_LENGTH),
     Storable,
-    Field(description=f"Unique without regard to case and look-alikes; 1 to {MAX_USERNAME} characters.", examples=["ada"]),
+    Field(
+        description=f"Unique without regard to case and look-alikes; 1 to {MAX_USERNAME_LENGTH} characters.",
+        examples=["ada"],
+    ),
 ]
 Email = Annotated[
     str,
-    MaxLen(4 * MAX_EMAIL),
+    MaxLen(4 * MAX_EMAIL_LENGTH),
     Storable,
-    Field(description="Unique without regard to case.", examples=["ada@example.org"], json_schema_extra={"format": "email"}),
+    Field(
+        description="Unique without regard to case.",
+        examples=["ada@example.org"],
+        json_schema_extra={"format": "email"},
+    ),
 ]
-FullName = Annotated[str, MaxLen(MAX_FULL_NAME), Storable, Field(examples=["Ada Lovelace"])]
+FullName = Annotated[str, MaxLen(MAX_FULL_NAME_LENGTH), Storable, Field(examples=["Ada Lovelace"])]
 ExternalId = Annotated[
     str,
-    Field(min_length=1, description="What another system calls this person; unique where present.", examples=["crm-1815"]),
-    MaxLen(MAX_EXTERNAL_ID),
+    Field(
+        min_length=1, description="What another system calls this person; unique where present.", examples=["crm-1815"]
+    ),
+    MaxLen(MAX_EXTERNAL_ID_LENGTH),
     Storable,
 ]
 
 
 class UserBase(BaseModel):
-    """What people say about themselves. A field that is none of these is refused, so that nobody sets what is not his to set."""
+    """What people say about themselves. A field that is none of these is refused, so that nobody sets what is not his
+    to set.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,7 +70,7 @@ class UserCreate(UserBase):
         MaxLen(4096),
         Storable,
         Field(
-            description="At least 8 characters; common passwords and one's own name are refused. Stored as an argon2id hash.",
+            description="At least 8 characters; common passwords and one's own name are refused. Stored as argon2id.",
             examples=["correct horse battery"],
             json_schema_extra={"format": "password"},
         ),
@@ -136,7 +147,9 @@ def _split_ids(value: Any) -> Any:
 
 
 class UserQuery(BaseModel):
-    """Which accounts, in which order, from where on. A parameter that is none of these is refused: ignored, it would return everyone."""
+    """Which accounts, in which order, from where on. A parameter that is none of these is refused: ignored, it would
+    return everyone.
+    """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -150,14 +163,14 @@ class UserQuery(BaseModel):
     ] = None
     order_by: Annotated[
         Order | None,
-        Field(description="`-` for descending. The default is `id`, which is the order of creation; with a range, its field."),
+        Field(description="`-` for descending. By default `id`, the order of creation; with a range, its field."),
     ] = None
     count: Annotated[
         Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")
     ] = None
-    email: Annotated[str | None, MaxLen(4 * MAX_EMAIL), Storable, Field(description="In any case.")] = None
-    username: Annotated[str | None, MaxLen(4 * MAX_USERNAME), Storable, Field(description="In any case.")] = None
-    external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID), Storable] = None
+    email: Annotated[str | None, MaxLen(4 * MAX_EMAIL_LENGTH), Storable, Field(description="In any case.")] = None
+    username: Annotated[str | None, MaxLen(4 * MAX_USERNAME_LENGTH), Storable, Field(description="In any case.")] = None
+    external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID_LENGTH), Storable] = None
     is_active: bool | None = None
     id__in: Annotated[
         tuple[UUID, ...] | None,

@@ -24,7 +24,7 @@ from denizen.users.crud import Row, Shape
 from denizen.users.errors import ListingUnsupported, SignUpClosed
 from denizen.users.events import UserCreated, UserDeleted, UserUpdated
 from denizen.users.models import User
-from denizen.users.schemas import UserCreate, UserQuery, UserUpdate
+from denizen.users.schemas import READ_FIELDS, UserCreate, UserQuery, UserUpdate
 
 
 async def open_account(
@@ -119,9 +119,7 @@ def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addre
         enforce(limiter, key, at=at, detail="Too many accounts were created. Try again later.")
 
 
-async def change_user(
-    db: AsyncSession, user_id: UUID, data: UserUpdate, *, version: int | None, at: datetime
-) -> Row:
+async def change_user(db: AsyncSession, user_id: UUID, data: UserUpdate, *, version: int | None, at: datetime) -> Row:
     """Set the fields that `data` names.
 
     Args:
@@ -140,7 +138,8 @@ async def change_user(
     named = data.model_dump(include=data.model_fields_set)
     values: dict[str, Any] = dict(named)
     if "username" in named or "email" in named:
-        # The two are judged together (a username with an @ must be the same person's address), so the other one is needed, and held.
+        # The two are judged together (a username with an @ must be the same person's address), so the other one is
+        # needed, and held.
         user = await crud.get_user(db, user_id, for_update=True)
         identity = identify(named.get("username", user.username), named.get("email", user.email))
         values |= identity._asdict()
@@ -159,7 +158,7 @@ async def erase_user(db: AsyncSession, user_id: UUID, *, version: int | None) ->
     await record(db, UserDeleted(user_id))
 
 
-# --- Lists -----------------------------------------------------------------------------------------------------------------
+# --- Lists ---------------------------------------------------------------------------------------------
 
 _UNIQUE = frozenset({"email", "username", "external_id", "id__in"})
 """Filters that leave so few rows that any order over them is cheap."""
@@ -221,7 +220,9 @@ def plan_listing(query: UserQuery) -> Listing:
     asked = query.order_by or (ranged[0] if ranged else "id")
     listing = Listing(asked.removeprefix("-"), asked.startswith("-"), values)
     if query.cursor is not None and query.skip is not None:
-        raise ListingUnsupported("`skip` and `cursor` cannot be combined: a cursor already says where to go on.", field="skip")
+        raise ListingUnsupported(
+            "`skip` and `cursor` cannot be combined: a cursor already says where to go on.", field="skip"
+        )
     if query.skip is not None and listing.order in _NAMED:
         raise ListingUnsupported(f"`skip` does not work with order_by={listing.order}; page by `cursor`.", field="skip")
     if not _UNIQUE & values.keys():
@@ -233,7 +234,9 @@ def _refuse_unindexed(listing: Listing, ranged: list[str]) -> None:
     if len(ranged) > 1:
         raise ListingUnsupported("Ranges of created_at and updated_at cannot be combined.", field="updated_at")
     if ranged and listing.order != ranged[0]:
-        raise ListingUnsupported(f"A range of {ranged[0]} is ordered by it: order_by={ranged[0]} or -{ranged[0]}.", field="order_by")
+        raise ListingUnsupported(
+            f"A range of {ranged[0]} is ordered by it: order_by={ranged[0]} or -{ranged[0]}.", field="order_by"
+        )
     if "is_active" in listing.values and listing.order != "id":
         raise ListingUnsupported("is_active goes with order_by=id or -id, and with no range.", field="is_active")
 
@@ -258,7 +261,9 @@ async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery) -> 
         ListingUnsupported, CursorInvalid, EmailInvalid, UsernameInvalid: the question cannot be answered as it stands.
     """
     listing = plan_listing(query)
-    place = _Place.of(listing) if query.cursor is None else _Place.read(listing, cursors.read(listing.name, query.cursor))
+    place = (
+        _Place.of(listing) if query.cursor is None else _Place.read(listing, cursors.read(listing.name, query.cursor))
+    )
     rows = await _walk(reads, listing, place, limit=query.limit + 1, skip=query.skip or 0)
     more = len(rows) > query.limit
     rows = rows[: query.limit]
@@ -284,7 +289,7 @@ class _Place:
     @classmethod
     def behind(cls, listing: Listing, row: Row) -> _Place:
         """Give the place behind `row`."""
-        values = dict(zip(crud.READ_FIELDS, row, strict=True))
+        values = dict(zip(READ_FIELDS, row, strict=True))
         if listing.order in _NAMED:
             shown = values[listing.order]
             if shown is None:
@@ -309,9 +314,7 @@ class _Place:
         return cls("whole", (parse_utc(after[0]), UUID(after[1])))
 
 
-async def _walk(
-    reads: Reader, listing: Listing, place: _Place, *, limit: int, skip: int
-) -> list[Row]:
+async def _walk(reads: Reader, listing: Listing, place: _Place, *, limit: int, skip: int) -> list[Row]:
     """Read on from `place`; behind the last name come those without one, whichever way the list runs."""
     rows = await _read_leg(reads, listing, place, limit=limit, skip=skip)
     if place.leg == "named" and len(rows) < limit:

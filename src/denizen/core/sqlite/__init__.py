@@ -1,1 +1,3 @@
-"""SQLite without a thread hop for short reads: `driver` runs statements, `dialect` shows that to SQLAlchemy (ADR 0002)."""
+"""SQLite without a thread hop for short reads: `driver` runs statements, `dialect` shows that to SQLAlchemy (ADR
+0002).
+"""

@@ -31,9 +31,9 @@ def path_of(url: URL) -> Path:
 class SQLiteBackend:
     """The connections of one process to one SQLite file.
 
-    SQLite has one write lock for the whole file, and whoever waits for it inside SQLite polls: of 200 concurrent updates that way,
-    many starve. So writers queue here, first come first served, and only one at a time asks SQLite. Between processes SQLite's own
-    lock decides, within the time that is left.
+    SQLite has one write lock for the whole file, and whoever waits for it inside SQLite polls: of 200 concurrent
+        updates that way, many starve. So writers queue here, first come first served, and only one at a time asks
+        SQLite. Between processes SQLite's own lock decides, within the time that is left.
     """
 
     def __init__(self, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
@@ -61,7 +61,8 @@ class SQLiteBackend:
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
         """Give a session whose first statement waits for its turn and for the file's write lock, `seconds` for both.
 
-        Not before the first statement: what a caller does until then (hash a password, say) must not keep others waiting.
+        Not before the first statement: what a caller does until then (hash a password, say) must not keep others
+            waiting.
         """
         turn = _Turn(self._turn, seconds)
         engine = self._writers.execution_options(denizen_turn=turn)

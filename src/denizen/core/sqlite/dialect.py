@@ -1,7 +1,8 @@
 """`sqlite+denizen`: SQLAlchemy's SQLite dialect over the runners of `driver`.
 
-SQLAlchemy's asyncio runs its synchronous code in a greenlet; the adapted cursor below awaits a runner from inside it. A read in place
-awaits something that is already done, so that the same `AsyncSession` code costs a fifth of what it does over a thread.
+SQLAlchemy's asyncio runs its synchronous code in a greenlet; the adapted cursor below awaits a runner from inside it.
+A read in place awaits something that is already done, so that the same `AsyncSession` code costs a fifth of what it
+does over a thread.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ class DenizenSQLite(SQLiteDialect_pysqlite):
 
     def on_connect(self) -> None:  # type: ignore[override]
         """No functions written in Python: they would run inside SQLite, on the loop."""
-        return None
+        return
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Nothing to set: `BEGIN` is ours alone."""
@@ -165,4 +166,4 @@ class DenizenSQLite(SQLiteDialect_pysqlite):
         return True
 
     def get_driver_connection(self, connection: Any) -> Any:
-        return connection._connection
+        return connection.driver_connection

@@ -1,12 +1,14 @@
 """Three ways to run a statement on SQLite, each with the guard it needs.
 
-- `InPlace`: short reads, on the event loop itself. A thread hop costs ten times what an indexed read does. Guarded so that it can
-  never hold the loop: no waiting for locks (`busy_timeout=0`), no writing (`query_only`), and a bound on the time one statement
-  may take. What the guard stops is run again by `ReadingThreads`.
+- `InPlace`: short reads, on the event loop itself. A thread hop costs ten times what an indexed read does. Guarded so
+  that it can never hold the loop: no waiting for locks (`busy_timeout=0`), no writing (`query_only`), and a bound on
+  the time one statement may take. What the guard stops is run again by `ReadingThreads`.
 - `ReadingThreads`: counts, deep `skip`, exports, and what the guard stopped.
-- `WritingThread`: every write, one thread, one connection, so that commits (an fsync each) never stand in the loop's way.
+- `WritingThread`: every write, one thread, one connection, so that commits (an fsync each) never stand in the loop's
+  way.
 
-Every result is fetched whole before it is handed over: a half-read cursor would keep its snapshot, and the WAL, from ever ending.
+Every result is fetched whole before it is handed over: a half-read cursor would keep its snapshot, and the WAL, from
+    ever ending.
 
 Source: https://www.sqlite.org/c3ref/progress_handler.html, https://www.sqlite.org/wal.html
 """
@@ -28,7 +30,9 @@ IN_PLACE_SECONDS = 0.005
 """How long one statement may hold the event loop. An indexed read takes 0.01 ms, a page of 1,000 users 2 ms."""
 
 STEPS_BETWEEN_LOOKS = 4_000
-"""Virtual machine instructions between two looks at the clock: about 0.1 ms, so that a page of 100 is never looked at."""
+"""Virtual machine instructions between two looks at the clock: about 0.1 ms, so that a page of 100 is never looked
+at.
+"""
 
 RETRY_ON_THREAD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT})
 """Primary result codes after which a read is worth a second try where waiting hurts nobody."""
@@ -54,7 +58,9 @@ class Runner(Protocol):
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Give the primary result code of `error`, or 0 where SQLite gave none. Extended codes carry it in their low byte."""
+    """Give the primary result code of `error`, or 0 where SQLite gave none. Extended codes carry it in their low
+    byte.
+    """
     code: int = getattr(error, "sqlite_errorcode", None) or 0
     return code & 0xFF
 
@@ -64,8 +70,8 @@ def connect(path: Path, *, create: bool = False, timeout: float = 0.0) -> sqlite
 
     Args:
         path: the database file.
-        create: make the file when there is none. Off everywhere but in `serve`'s set-up, since a database made by accident in the
-            wrong folder looks like lost data.
+        create: make the file when there is none. Off everywhere but in `serve`'s set-up, since a database made by
+            accident in the wrong folder looks like lost data.
         timeout: seconds to wait for another process's lock, inside SQLite and holding the calling thread.
 
     Raises:
@@ -102,8 +108,8 @@ class ReadingThreads:
     Args:
         path: the database file.
         threads: how many read at the same time; the others queue.
-        busy_timeout: seconds to wait for a lock. In WAL mode readers wait only while a database is being recovered or checkpointed
-            exclusively.
+        busy_timeout: seconds to wait for a lock. In WAL mode readers wait only while a database is being recovered or
+            checkpointed exclusively.
         seconds: how long one statement may run.
     """
 
@@ -148,8 +154,8 @@ class ReadingThreads:
 class InPlace:
     """Short reads on the event loop; see the module's docstring for the guard.
 
-    One connection serves everybody: a statement is run and fetched within one turn of the loop, so that no two overlap, and each
-    reads the newest committed state.
+    One connection serves everybody: a statement is run and fetched within one turn of the loop, so that no two
+        overlap, and each reads the newest committed state.
     """
 
     def __init__(self, path: Path, threads: ReadingThreads) -> None:
@@ -192,7 +198,8 @@ class WritingThread:
 
     Args:
         path: the database file.
-        synchronous: `FULL` (an acknowledged write survives a power cut) or `NORMAL` (it survives a crash of the process alone).
+        synchronous: `FULL` (an acknowledged write survives a power cut) or `NORMAL` (it survives a crash of the process
+            alone).
     """
 
     def __init__(self, path: Path, *, synchronous: str) -> None:
@@ -214,8 +221,8 @@ class WritingThread:
     async def begin(self, seconds: float) -> None:
         """Take the write lock of the file, waiting at most `seconds` for another process to let go of it.
 
-        IMMEDIATE, since a transaction that begins by reading and then writes cannot wait for the lock: SQLite has to refuse it at
-        once, which is the `database is locked` everybody knows.
+        IMMEDIATE, since a transaction that begins by reading and then writes cannot wait for the lock: SQLite has to
+            refuse it at once, which is the `database is locked` everybody knows.
         """
         await _finish(self._pool, self._begin, seconds)
 
@@ -253,8 +260,8 @@ class WritingThread:
 async def _finish(pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
     """Run `function` in `pool`; when cancelled, wait for its end before giving way.
 
-    A connection must not be handed on, or rolled back, while a statement is still running on it. Statements are bounded in time, so
-    the wait is as well.
+    A connection must not be handed on, or rolled back, while a statement is still running on it. Statements are
+    bounded in time, so the wait is as well.
     """
     future = asyncio.get_running_loop().run_in_executor(pool, function, *args)
     try:
