@@ -22,14 +22,14 @@ serve: $(RUNTIME)  ## run the server on a SQLite file in this folder: make serve
 	@exec $(BIN)/denizen serve $(ARGS)
 
 test: $(DEV)  ## the quick tests, on SQLite and PostgreSQL, in under four minutes: make test ARGS="-k etag"
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not browser" $(ARGS)
 
 test-all: $(DEV)  ## all tests, the slow promises too
 	$(PYTEST) $(ARGS)
 
 coverage: $(DEV)  ## the quick tests with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow and not browser" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
