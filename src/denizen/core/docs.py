@@ -69,9 +69,9 @@ def mount_docs(app: FastAPI, *, path: str = "/docs", title: str | None = None) -
     openapi = _relative(above, app.openapi_url or "/openapi.json")
     script = (_SCRIPT % json.dumps(_options(openapi))).encode()
     seal = hashlib.sha256(script + version("fastapi-swagger").encode()).hexdigest()[:16]
-    page = _PAGE.format(
-        title=html.escape(title or f"{app.title}: API"), base=html.escape(name), openapi=html.escape(openapi), v=seal
-    ).encode()
+    title = html.escape(title or f"{app.title}: API")
+    text = _PAGE.format(title=title, base=html.escape(name), openapi=html.escape(openapi), v=seal)
+    page, start = _tagged(text.encode()), _tagged(script)
 
     async def read_page(request: Request) -> Response:
         return _answer(request, page, "text/html; charset=utf-8", "no-cache")
@@ -79,13 +79,13 @@ def mount_docs(app: FastAPI, *, path: str = "/docs", title: str | None = None) -
     async def read_file(request: Request) -> Response:
         file = request.path_params["file"]
         if file == _START:
-            body, kind = script, "text/javascript; charset=utf-8"
+            content, kind = start, "text/javascript; charset=utf-8"
         elif file in _PACKAGED:
-            body, kind = _packaged(file), _PACKAGED[file]
+            content, kind = _packaged(file), _PACKAGED[file]
         else:
             raise NotFound("There is nothing at this address.")
         lasting = request.query_params.get("v") == seal
-        return _answer(request, body, kind, _FOR_EVER if lasting else "no-cache")
+        return _answer(request, content, kind, _FOR_EVER if lasting else "no-cache")
 
     async def read_page_slash(_: Request) -> Response:
         return RedirectResponse(f"../{name}")
@@ -116,13 +116,17 @@ def _relative(above: str, target: str) -> str:
 
 
 @cache
-def _packaged(file: str) -> bytes:
-    return files(_PACKAGE).joinpath(file).read_bytes()
+def _packaged(file: str) -> tuple[bytes, str]:
+    return _tagged(files(_PACKAGE).joinpath(file).read_bytes())
 
 
-def _answer(request: Request, body: bytes, kind: str, lasting: str) -> Response:
-    """Answer with `body`, or with 304 to a browser that has it."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+def _tagged(body: bytes) -> tuple[bytes, str]:
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _answer(request: Request, content: tuple[bytes, str], kind: str, lasting: str) -> Response:
+    """Answer with a body and its tag, or with 304 to a browser that has it."""
+    body, tag = content
     headers = {
         "etag": tag,
         "cache-control": lasting,

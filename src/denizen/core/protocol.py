@@ -14,12 +14,11 @@ import json
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from types import SimpleNamespace
 from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from denizen.core.problems import document, new_request_id
@@ -113,6 +112,23 @@ BUSY: Final = Refusal(503, "server_busy", "Temporarily unavailable", "Too many c
 STOPPING: Final = Refusal(503, "server_stopping", "Temporarily unavailable", "The server is stopping.", _RETRY)
 
 
+class Outlet:
+    """What a request's cycle writes its answer to: the transport, but for how it is closed."""
+
+    __slots__ = ("_cycle", "_protocol", "is_closing", "write")
+
+    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        """Close after the answer; not because the application raised when its answer was complete and reported."""
+        if not (self._cycle.response_complete and self._cycle.keep_alive):
+            self._protocol.close_politely()
+
+
 class Phase(Enum):
     """Which part of a request the parser is in."""
 
@@ -145,16 +161,12 @@ class Protocol(HttpToolsProtocol):
         self._deaf = False  # what still arrives is thrown away
         self._closing_since: float | None = None
         self._pending: Refusal | None = None
-        self._polite: Any = None
 
     # ------------------------------------------------------------------------------------------------- what arrives
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; closes the longest idle connection when there are too many."""
         super().connection_made(transport)
-        self._polite = SimpleNamespace(
-            write=transport.write, is_closing=transport.is_closing, close=self._close_politely
-        )
         if len(self.connections) > self.limits.max_connections:
             others = [connection for connection in self.connections if isinstance(connection, Protocol)]
             longest = min(others, key=lambda connection: connection.idle_since)
@@ -209,7 +221,7 @@ class Protocol(HttpToolsProtocol):
         self._body_fed = self._body_seen = 0
         self._body_since = self._heard
         self.headers = []  # trailers come after the application has judged the headers: they stay out of its sight
-        self.cycle.transport = self._polite
+        self.cycle.transport = Outlet(self, self.cycle)  # type: ignore[assignment]
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
@@ -259,7 +271,7 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request; unlike Uvicorn without a timer of its own."""
         self.server_state.total_requests += 1
-        if self._polite.is_closing() or self._closing_since is not None:
+        if self.transport.is_closing() or self._closing_since is not None:
             return
         self._since = self._heard = self.loop.time()
         self.flow.resume_reading()
@@ -269,7 +281,7 @@ class Protocol(HttpToolsProtocol):
             self._write(self._pending)
         elif self._phase is Phase.BODY and self.expect_100_continue:
             # The client may or may not send its body now: there is no telling where the next request begins.
-            self._close_politely()
+            self.close_politely()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be read on, after the answers that are still due."""
@@ -295,9 +307,9 @@ class Protocol(HttpToolsProtocol):
     def _write(self, refusal: Refusal) -> None:
         if not self.transport.is_closing():
             self.transport.write(refusal.raw(self.server_state.default_headers))
-            self._close_politely()
+            self.close_politely()
 
-    def _close_politely(self) -> None:
+    def close_politely(self) -> None:
         """Close so that the answer arrives: bytes left unread would make the system reset the connection."""
         if self._closing_since is not None or self.transport.is_closing():
             return
@@ -355,7 +367,7 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(TOO_SLOW)
         elif self._phase is Phase.BODY:
             if waited > self.limits.linger:
-                self._close_politely()
+                self.close_politely()
         elif waited > (self.limits.keep_alive if self._asked else self.limits.header_timeout):
             self.transport.close()
 
