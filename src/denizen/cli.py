@@ -7,8 +7,8 @@ import platform
 import secrets
 import sqlite3
 import sys
-from collections.abc import Iterable
-from importlib.metadata import version as version_of
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +23,6 @@ from denizen.core.commands import (
     exit_codes,
     refuse_passwords,
 )
-from denizen.core.feature import CommandGroup, Feature
-from denizen.settings import Settings
 
 SHARED: dict[str, Any] = {
     "no_args_is_help": True,
@@ -34,47 +32,55 @@ SHARED: dict[str, Any] = {
 }
 
 
+GROUPS = {
+    "users": "Create, find, change and delete accounts; bring them in and take them out.",
+    "keys": "Make, list and revoke API keys.",
+    "migrate": "Bring the database to this release's schema, and back.",
+}
+"""The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""
+
+
 def main() -> None:
     """Run the command line of this process, and end the process with the exit code."""
-    from denizen.features import FEATURES
-
-    program = build(FEATURES)
+    arguments = sys.argv[1:]
     try:
         with exit_codes():
-            refuse_passwords(sys.argv[1:])
+            refuse_passwords(arguments)
     except typer.Exit as refused:
         sys.exit(refused.exit_code)
-    program(prog_name="denizen")
+    build(wanted(arguments))(prog_name="denizen")
 
 
-def build(features: Iterable[Feature]) -> typer.Typer:
-    """Assemble the program from its own commands and those of `features`."""
-    rooms = tuple(features)
+def wanted(arguments: Sequence[str]) -> AbstractSet[str]:
+    """The groups that a command line needs: loading one takes the better part of a second.
+
+    Without arguments it is all of them, since that is how a shell asks for completions.
+    """
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return GROUPS.keys() & {named} if arguments else GROUPS.keys()
+
+
+def build(load: AbstractSet[str] = frozenset(GROUPS)) -> typer.Typer:
+    """Assemble the program from its own commands and the rooms' groups; those not in `load` are there by name alone."""
     program = typer.Typer(**SHARED, help=_HELP)
-
-    @program.callback()
-    def options(
-        _: Annotated[
-            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-        ] = False,
-    ) -> None:
-        compose(rooms)
-
+    program.callback()(_options)
     for function in (serve, settings, doctor, openapi, version):
         program.command()(function)
-    for name, group in merge(group for feature in rooms for group in feature.commands).items():
-        program.add_typer(group, name=name)
+    loaded = _merge(load) if load else {}
+    for name, line in GROUPS.items():
+        program.add_typer(loaded.get(name) or typer.Typer(help=line), name=name)
     return program
 
 
-def merge(groups: Iterable[CommandGroup]) -> dict[str, typer.Typer]:
-    """Load the groups, and make one of those with the same name: `users import` and `users list` are of two rooms."""
+def _merge(names: AbstractSet[str]) -> dict[str, typer.Typer]:
+    """Load groups, and make one of those with the same name: `users import` and `users list` are of two rooms."""
+    from denizen.features import FEATURES
+
+    compose(FEATURES)
     merged: dict[str, typer.Typer] = {}
-    for group in groups:
-        loaded: typer.Typer = group.load()
-        if group.name not in merged:
-            merged[group.name] = typer.Typer(**SHARED, help=loaded.info.help)
-        merged[group.name].registered_commands += loaded.registered_commands
+    for group in (group for feature in FEATURES for group in feature.commands if group.name in names):
+        merged.setdefault(group.name, typer.Typer(**SHARED, help=GROUPS[group.name]))
+        merged[group.name].registered_commands += group.load().registered_commands
     return merged
 
 
@@ -87,9 +93,19 @@ What is set by DENIZEN_* in the environment or in the file .env: denizen setting
 
 
 def _show_version(wanted: bool) -> None:
+    from importlib.metadata import version as version_of
+
     if wanted:
         typer.echo(f"denizen {version_of('denizen')}")
         raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @command
@@ -106,6 +122,8 @@ def serve(
 
     Example: denizen serve --host 0.0.0.0 --port 80 --workers 4
     """
+    from denizen.settings import Settings
+
     chosen = Settings.load(host=host, port=port, workers=workers, access_log=access_log)
     if reload and chosen.workers > 1:
         raise typer.BadParameter("goes with one worker only", param_hint="--reload")
@@ -142,6 +160,8 @@ def settings(as_json: Json = False) -> None:
 
     Example: denizen settings --json | grep PORT
     """
+    from denizen.settings import Settings
+
     rows = Settings.load().sources()
     Output(as_json).table(rows, columns=["name", "value", "source"])
 
@@ -157,6 +177,7 @@ async def doctor(as_json: Json = False) -> None:
     from denizen.core.database import Database
     from denizen.core.options import DatabaseOptions
     from denizen.doctor import State, examine
+    from denizen.settings import Settings
 
     chosen = Settings.load()
     database = Database(chosen.database_url, DatabaseOptions.of(chosen))
@@ -178,6 +199,7 @@ def openapi(
     Example: denizen openapi --output openapi.json
     """
     from denizen.app import create_app
+    from denizen.settings import Settings
 
     # The secret signs nothing here; with one of its own no file is made, and none is missed on PostgreSQL.
     app = create_app(Settings.load(secret_key=secrets.token_urlsafe(32)))
@@ -194,6 +216,8 @@ def version(as_json: Json = False) -> None:
 
     Example: denizen version --json
     """
+    from importlib.metadata import version as version_of
+
     packages = ("denizen", "fastapi", "sqlalchemy", "psycopg", "pydantic", "uvicorn")
     facts = {name: version_of(name) for name in packages}
     Output(as_json).row(facts | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})

@@ -25,16 +25,14 @@ from getpass import getpass
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
-from pydantic import ValidationError
 
 from denizen.core.errors import Conflict, DenizenError, Invalid
 from denizen.core.output import Output, progress, write_line
-from denizen.setting_types import mask_password
-from denizen.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from denizen.core.accounts import Accounts
     from denizen.core.feature import Feature
+    from denizen.settings import Settings
 
 __all__ = [
     "Json",
@@ -82,18 +80,11 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
     """Turn what is raised inside into a sentence on standard error and an exit code."""
     try:
         yield
-    except SettingsError as error:
-        _refuse({"title": error.title, "code": error.code, "detail": str(error)}, error.faults, as_json=as_json)
-        raise typer.Exit(MISUSED) from None
     except DenizenError as error:
         _refuse(_problem(error), _sentences(error), as_json=as_json)
         raise typer.Exit(REFUSED) from None
-    except ValidationError as found:
-        from denizen.core.problems import invalid
-
-        error = invalid([{**one, "loc": ("options", *one["loc"])} for one in found.errors(include_url=False)])
-        _refuse(_problem(error), _sentences(error), as_json=as_json)
-        raise typer.Exit(REFUSED) from None
+    except ValueError as error:
+        raise _refuse_value(error, as_json=as_json) from None
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -102,6 +93,24 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE_CLOSED) from None
+
+
+def _refuse_value(error: ValueError, *, as_json: bool) -> Exception:
+    """Refuse settings and options that are out of bounds; give what to raise. Imports late: most commands end well."""
+    from pydantic import ValidationError
+
+    from denizen.settings import SettingsError
+
+    if isinstance(error, SettingsError):
+        _refuse({"title": error.title, "code": error.code, "detail": str(error)}, error.faults, as_json=as_json)
+        return typer.Exit(MISUSED)
+    if isinstance(error, ValidationError):
+        from denizen.core.problems import invalid
+
+        refusal = invalid([{**one, "loc": ("options", *one["loc"])} for one in error.errors(include_url=False)])
+        _refuse(_problem(refusal), _sentences(refusal), as_json=as_json)
+        return typer.Exit(REFUSED)
+    return error
 
 
 def _problem(error: DenizenError) -> dict[str, Any]:
@@ -140,7 +149,12 @@ def refuse_passwords(arguments: Iterable[str]) -> None:
     Raises:
         Invalid: one has it. It is in the shell's history now, and `ps` showed it.
     """
-    if any(mask_password(argument) != argument for argument in arguments if "://" in argument):
+    addresses = [argument for argument in arguments if "://" in argument]
+    if not addresses:
+        return
+    from denizen.setting_types import mask_password
+
+    if any(mask_password(address) != address for address in addresses):
         raise Invalid(
             "A URL with a password does not belong on the command line, where every user of this machine can read it. "
             "Set DENIZEN_DATABASE_URL in the environment or in the file .env, and consider that password known."
@@ -203,6 +217,7 @@ async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accou
         SettingsError: see `Settings`.
     """
     from denizen.core.accounts import assemble
+    from denizen.settings import Settings
 
     accounts = assemble(settings or Settings.load(), _rooms.get())
     try:
