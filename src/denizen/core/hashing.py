@@ -195,13 +195,11 @@ class _Job:
         self.loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[object] = self.loop.create_future()
 
-    def run(self) -> None:
+    def run(self) -> tuple[object, BaseException | None]:
         try:
-            value = self.act()
+            return self.act(), None
         except BaseException as error:  # noqa: BLE001  it is raised where the answer is awaited
-            self.deliver(None, error)
-        else:
-            self.deliver(value, None)
+            return None, error
 
     def deliver(self, value: object, error: BaseException | None) -> None:
         with suppress(RuntimeError):  # that loop is closed: nobody waits any more
@@ -321,9 +319,10 @@ class HashPool:
         _be_nice()
         while (job := self._next(generation)) is not None:
             began = time.perf_counter()
-            job.run()
+            value, error = job.run()
             self._done(generation, time.perf_counter() - began)
-            del job  # it holds a password, and the next one may be long in coming
+            job.deliver(value, error)
+            del job, error  # they hold a password, and the next one may be long in coming
 
     def _next(self, generation: int) -> _Job | None:
         with self._changed:
