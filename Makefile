@@ -62,3 +62,4 @@ clean:  ## remove .venv and all caches; databases and keys stay
 .venv/.installed-%: pyproject.toml requirements/%.txt requirements/build.txt requirements/install.py
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed and was not found; say where: make PYTHON=..." >&2; exit 1; fi
 	@$(PYTHON) requirements/install.py $*
+$(DEV): requirements/runtime.txt

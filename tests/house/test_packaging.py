@@ -17,7 +17,6 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from denizen.cli import build
-from denizen.features import FEATURES
 from denizen.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +30,7 @@ def assert_is_command(words: list[str]) -> None:
     """Fail unless the words after `denizen` name a command, with options that it has."""
     names = [word for word in words if not word.startswith("-")]
     options = [word for word in words if word.startswith("--")]
-    command = get_command(build(FEATURES))
+    command = get_command(build())
     depth = 0
     while hasattr(command, "commands"):
         assert names[depth] in command.commands, f"denizen has no command {' '.join(names[: depth + 1])}"
@@ -39,7 +38,7 @@ def assert_is_command(words: list[str]) -> None:
         depth += 1
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(options) - {"--help"} <= known
-    outcome = CliRunner().invoke(build(FEATURES), [*names[:depth], "--help"])
+    outcome = CliRunner().invoke(build(), [*names[:depth], "--help"])
     assert outcome.exit_code == 0
 
 
