@@ -179,8 +179,9 @@ def _read_network(value: object) -> object:
 
 
 def default_base_url(data: dict[str, Any]) -> str:
-    """What a person on the same machine types in."""
-    return f"http://127.0.0.1:{data.get('port', 8000)}"
+    """What a person on the same machine types in, unless the port is only found at the start."""
+    port = data.get("port", 8000)
+    return f"http://127.0.0.1:{port}" if port else "http://127.0.0.1"
 
 
 def default_allowed_hosts(data: dict[str, Any]) -> tuple[str, ...]:

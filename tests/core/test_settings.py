@@ -366,6 +366,7 @@ def test_url_without_password_is_shown_as_it_is(url: str) -> None:
 
 def test_links_follow_the_port_until_they_are_set() -> None:
     assert Settings.load(port=9000).base_url == "http://127.0.0.1:9000"
+    assert Settings.load(port=0).base_url == "http://127.0.0.1"
     assert Settings.load(port=9000, base_url="https://id.example.com/").base_url == "https://id.example.com"
 
 
