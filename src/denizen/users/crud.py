@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -45,33 +45,54 @@ Row = tuple[Any, ...]
 READ_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(getattr(User, name) for name in READ_FIELDS)
 
 TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
-    "uq_denizen_users_email_key": (EmailTaken, "Email already registered", "email"),
-    "uq_denizen_users_username_key": (UsernameTaken, "Username already registered", "username"),
-    "uq_denizen_users_username_skeleton": (
+    "email_key": (EmailTaken, "Email already registered", "email"),
+    "username_key": (UsernameTaken, "Username already registered", "username"),
+    "username_skeleton": (
         UsernameTooSimilar,
         "This username looks too much like one that is already registered",
         "username",
     ),
-    "uq_denizen_users_external_id": (ExternalIdTaken, "External id already registered", "external_id"),
-    "pk_denizen_users": (IdTaken, "Id already registered", "id"),
+    "external_id": (ExternalIdTaken, "External id already registered", "external_id"),
+    "id": (IdTaken, "Id already registered", "id"),
 }
-"""What each broken constraint means to people."""
+"""What a broken uniqueness of each column means to people; the first is named where several are broken."""
+
+CONSTRAINTS = {f"uq_denizen_users_{column}": column for column in TAKEN} | {"pk_denizen_users": "id"}
 
 _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")))
 
 
 @asynccontextmanager
-async def _conflicts_named(db: AsyncSession) -> AsyncIterator[None]:
-    """Run in a savepoint; turn a broken uniqueness into its name. The outer transaction can go on."""
+async def _conflicts_named(db: AsyncSession, values: Mapping[str, Any], own: UUID) -> AsyncIterator[None]:
+    """Run in a savepoint; turn a broken uniqueness into its name. The outer transaction can go on.
+
+    The database alone decides *that* something is taken. Of several it names the one whose index it happened to look at
+    first, which differs between SQLite and PostgreSQL; so who is in the way is looked up, afterwards.
+
+    Args:
+        db: a writing session.
+        values: what is being stored, by column.
+        own: the account it is stored for, which is never in its own way.
+    """
     try:
         async with db.begin_nested():
             yield
     except IntegrityError as error:
-        broken = TAKEN.get(constraint_of(error, Base.metadata) or "")
+        broken = CONSTRAINTS.get(constraint_of(error, Base.metadata) or "")
         if broken is None:
             raise
-        kind, detail, field = broken
+        kind, detail, field = TAKEN[await _first_taken(db, values, own) or broken]
         raise kind(detail, field=field) from error
+
+
+async def _first_taken(db: AsyncSession, values: Mapping[str, Any], own: UUID) -> str | None:
+    unique = {name: values[name] for name in TAKEN if name != "id" and values.get(name) is not None}
+    if not unique:
+        return None
+    columns = [getattr(User, name) for name in unique]
+    clashing = or_(*(getattr(User, name) == unique[name] for name in unique))
+    found = [row._asdict() for row in await db.execute(select(*columns).where(clashing, User.id != own))]
+    return next((name for name in unique if any(row[name] == unique[name] for row in found)), None)
 
 
 async def create_user(db: AsyncSession, user: User) -> User:
@@ -80,7 +101,8 @@ async def create_user(db: AsyncSession, user: User) -> User:
     Raises:
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken, IdTaken: as the unique indexes decide.
     """
-    async with _conflicts_named(db):
+    values = {name: getattr(user, name) for name in TAKEN}
+    async with _conflicts_named(db, values, user.id):
         db.add(user)
         await db.flush()
     return user
@@ -159,7 +181,7 @@ async def update_user(
         .returning(*READ_COLUMNS)
         .execution_options(synchronize_session=False)
     )
-    async with _conflicts_named(db):
+    async with _conflicts_named(db, values, user_id):
         row = (await db.execute(change)).one_or_none()
     if row is None:
         await _explain_miss(db, user_id)

@@ -1,0 +1,197 @@
+"""What every test stands on: a real, migrated database of its own, on SQLite and on PostgreSQL, and the whole application.
+
+One migrated SQLite file and one migrated PostgreSQL database are made a run (a worker); each test gets a copy. Production
+middleware stays on; passwords are hashed by `NullHasher` unless a test asks for argon2id.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+from denizen.app import create_app
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Scope
+from denizen.core.deps import installs_of
+from denizen.core.hashing import NullHasher
+from denizen.keys.service import issue_key
+from denizen.migrations import runner
+from denizen.settings import Settings
+from tests.postgres import Postgres
+
+SECRET = "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"
+BASE_URL = "http://testserver"
+
+MakeKey = Callable[..., Awaitable[dict[str, str]]]
+MakeUser = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """asyncio on uvloop, as in production."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment nor a `.env` of whoever runs the tests has a say."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("DENIZEN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for this run."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    runner.create(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """The name of a migrated, empty database."""
+    runner.upgrade(postgres.create_database("template_migrated"))
+    return "template_migrated"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two databases; a test that takes it runs on both."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty database of this test alone."""
+    if database_kind == "sqlite":
+        path = tmp_path / "denizen.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test_{uuid.uuid4().hex}"
+    yield server.create_database(name, template=request.getfixturevalue("postgres_template"))
+    server.drop_database(name)
+
+
+class Clock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def turn(self, **by: float) -> None:
+        """Turn it on, by what `timedelta` takes."""
+        self.at += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The application's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    """Settings that a module of tests wants otherwise: it defines this fixture anew."""
+    return {}
+
+
+@pytest.fixture
+def settings(database_url: str, overrides: dict[str, Any]) -> Settings:
+    """Settings for this test's database."""
+    chosen = {"signup_rate_per_address": 0, "signup_rate_total": 0, "allowed_hosts": "testserver", **overrides}
+    return Settings(_env_file=None, database_url=database_url, secret_key=SECRET, base_url=BASE_URL, **chosen)
+
+
+@pytest.fixture
+async def app(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
+    """The standalone application, whole. No lifespan runs: it is opened on first use."""
+    app = create_app(settings, hasher=NullHasher(), clock=clock)
+    yield app
+    for accounts in installs_of(app):
+        await accounts.close()
+
+
+@pytest.fixture
+def accounts(app: FastAPI) -> Accounts:
+    """The install inside the application."""
+    return installs_of(app)[0]
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """A client without credentials."""
+    async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False), base_url=BASE_URL) as client:
+        yield client
+
+
+@pytest.fixture
+def make_key(accounts: Accounts) -> MakeKey:
+    """Make an API key; gives the headers that carry it."""
+
+    async def make(*scopes: Scope, expires_in: timedelta | None = None) -> dict[str, str]:
+        at = accounts.clock()
+        async with accounts.writing() as db:
+            _, token = await issue_key(
+                db,
+                name="test",
+                scopes=scopes or tuple(Scope),
+                maker=None,
+                expires_at=at + expires_in if expires_in else None,
+                at=at,
+            )
+        return {"Authorization": f"Bearer {token}"}
+
+    return make
+
+
+@pytest.fixture
+async def admin(client: AsyncClient, make_key: MakeKey) -> AsyncClient:
+    """The client, with a key that has every scope."""
+    client.headers.update(await make_key())
+    return client
+
+
+@pytest.fixture
+def make_user(client: AsyncClient) -> MakeUser:
+    """Sign somebody up; gives the account as answered."""
+    count = iter(range(1, 1_000_000))
+
+    async def make(**fields: Any) -> dict[str, Any]:
+        number = next(count)
+        body = {
+            "username": f"person{number}",
+            "email": f"person{number}@example.org",
+            "password": "correct horse battery",
+            **fields,
+        }
+        answer = await client.post("/users/", json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    return make
