@@ -175,7 +175,7 @@ def test_a_hash_that_could_stop_the_server_is_not_computed(asked: str) -> None:
     began = time.perf_counter()
 
     assert not LIGHT.verify("password", f"$argon2id$v=19${asked}$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo")
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 2
 
 
 def test_other_kinds_of_argon2_are_read() -> None:
