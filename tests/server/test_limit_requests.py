@@ -1,6 +1,7 @@
 """What a client may not do to `serve`: sizes and deadlines, tried through real sockets."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,8 @@ def assert_alive(server: Running) -> None:
 
 def test_twenty_thousand_headers_are_431(server: Running) -> None:
     connection = server.connect()
-    try:
+    with suppress(ConnectionError):
         connection.send("GET /healthz HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * 20_000 + "\r\n")
-    except ConnectionError:
-        pass
     answer = connection.answer()
 
     assert answer.status == 431
@@ -51,12 +50,10 @@ def test_head_beyond_the_limits_is_431(server: Running, head: str) -> None:
 
 def test_one_megabyte_of_one_header_is_431(server: Running) -> None:
     connection = server.connect()
-    try:
+    with suppress(ConnectionError):
         connection.send("GET / HTTP/1.1\r\nHost: x\r\nCookie: ")
         for _ in range(16):
             connection.send("x" * 65_536)
-    except ConnectionError:
-        pass
 
     assert connection.answer().status == 431
 
@@ -83,11 +80,9 @@ def test_fifty_megabytes_are_413_before_they_are_read(server: Running) -> None:
     connection = server.connect()
     connection.send(f"{POST}Content-Length: 52428800\r\n\r\n")
     begun = time.monotonic()
-    try:
+    with suppress(ConnectionError):
         for _ in range(800):
             connection.send(b"x" * 65_536)
-    except ConnectionError:
-        pass
 
     answer = connection.answer()
     assert answer.status == 413
@@ -98,11 +93,9 @@ def test_fifty_megabytes_are_413_before_they_are_read(server: Running) -> None:
 
 def test_chunked_body_is_counted(server: Running) -> None:
     connection = server.connect().send(f"{POST}Transfer-Encoding: chunked\r\n\r\n")
-    try:
+    with suppress(ConnectionError):
         for _ in range(20):
             connection.send(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
-    except ConnectionError:
-        pass
 
     assert connection.answer().status == 413
 
@@ -161,12 +154,10 @@ def test_body_that_stalls_is_408(server: Running) -> None:
 def test_body_that_trickles_is_408(server: Running) -> None:
     connection = server.connect().send(f"{POST}Content-Length: 1000\r\n\r\n")
     begun = time.monotonic()
-    try:
+    with suppress(ConnectionError):
         for _ in range(20):
             connection.send("x")
             time.sleep(0.1)
-    except ConnectionError:
-        pass
 
     assert connection.answer().status == 408
     assert time.monotonic() - begun < 4
@@ -208,11 +199,9 @@ def test_client_that_takes_nothing_of_an_answer_is_cut(server: Running) -> None:
 def test_chunk_extensions_and_trailers_without_end_are_refused(server: Running, filling: bytes) -> None:
     connection = server.connect().send(f"{POST}Transfer-Encoding: chunked\r\n\r\n")
     time.sleep(0.05)
-    try:
+    with suppress(ConnectionError):
         for _ in range(20):
             connection.send(filling)
-    except ConnectionError:
-        pass
 
     assert connection.answer().status in {400, 408}
     assert connection.is_closed()

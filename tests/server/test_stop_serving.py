@@ -33,7 +33,7 @@ def test_request_in_flight_finishes_and_new_ones_are_refused(tmp_path: Path) -> 
 
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionError):
             Connection(server.port)
         assert idle.is_closed()
         reader.join()
@@ -94,9 +94,12 @@ def test_interrupt_from_the_keyboard_stops_it_without_a_traceback(tmp_path: Path
 
 
 def test_address_that_is_taken_is_told(tmp_path: Path) -> None:
-    with running(tmp_path) as server, pytest.raises(RuntimeError, match="address already in use"):
-        with running(tmp_path, port=server.port):
-            pass
+    with (
+        running(tmp_path) as server,
+        pytest.raises(RuntimeError, match="address already in use"),
+        running(tmp_path, port=server.port),
+    ):
+        pass
 
 
 @pytest.mark.slow

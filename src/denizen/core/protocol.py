@@ -171,7 +171,8 @@ class Protocol(HttpToolsProtocol):
             others = [connection for connection in self.connections if isinstance(connection, Protocol)]
             longest = min(others, key=lambda connection: connection.idle_since)
             if longest.idle_since < math.inf:
-                longest.transport.close()
+                self.connections.discard(longest)  # it would count until the loop turns again
+                longest.abort() if longest.transport.get_write_buffer_size() else longest.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and measure what the parser keeps to itself: heads, trailers and chunk extensions without an end."""
