@@ -75,10 +75,11 @@ def build(load: AbstractSet[str] = frozenset(GROUPS)) -> typer.Typer:
 def _merge(names: AbstractSet[str]) -> dict[str, typer.Typer]:
     """Load groups, and make one of those with the same name: `users import` and `users list` are of two rooms."""
     from denizen.features import FEATURES
+    from denizen.migrations.feature import FEATURE as MIGRATIONS
 
     compose(FEATURES)
     merged: dict[str, typer.Typer] = {}
-    for group in (group for feature in FEATURES for group in feature.commands if group.name in names):
+    for group in (group for feature in (*FEATURES, MIGRATIONS) for group in feature.commands if group.name in names):
         merged.setdefault(group.name, typer.Typer(**SHARED, help=GROUPS[group.name]))
         merged[group.name].registered_commands += group.load().registered_commands
     return merged

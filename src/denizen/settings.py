@@ -159,6 +159,18 @@ class Settings(BaseSettings):
     database_lock_timeout: types.Seconds = _about(
         2.0, "PostgreSQL: time that a statement may wait for a lock.", ge=0.1, le=3600
     )
+    migration_lock_timeout: types.Seconds = _about(
+        5.0,
+        "PostgreSQL: time that a migration waits for a table in use; whoever comes later waits behind it.",
+        ge=0.1,
+        le=3600,
+    )
+    migration_lock_timeout: types.Seconds = _about(
+        5.0,
+        "PostgreSQL: the same for a statement of a migration; whoever uses the table waits behind it.",
+        ge=0.1,
+        le=3600,
+    )
     database_pool_size: int = _about(
         10, "PostgreSQL: connections of one process for writing, and as many again for reading.", ge=1, le=1000
     )
