@@ -1,1 +1,1 @@
-"""One history of the schema for both databases: Alembic for contributors, `denizen migrate` for operators (ADR 0008)."""
+"""One history of the schema for both databases: Alembic for contributors, `denizen migrate` for operators."""

@@ -12,10 +12,11 @@ Source: https://www.sqlite.org/lang_altertable.html section 7; PostgreSQL 18, 20
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class MigrationOptions:
 
     Attributes:
         wait: seconds to wait for another migrator, or on SQLite for a writer, to finish.
-        lock_timeout: PostgreSQL: seconds that one statement may wait for a table that others use; while it does, they wait too.
+        lock_timeout: PostgreSQL: seconds that one statement may wait for a table in use; meanwhile its users wait too.
         copy: SQLite: copy the file first.
         say: is told each thing that happens, as a sentence.
     """
@@ -88,21 +89,18 @@ def looking(url: str | URL) -> Iterator[Connection]:
     """
     where = make_url(url)
     with _explained(where, MigrationOptions()):
-        if where.get_backend_name() == "sqlite":
-            engine = _sqlite_engine(path_of(where), create=False)
-        else:
-            engine = _postgresql_engine(where)
+        on_sqlite = where.get_backend_name() == "sqlite"
+        engine = _sqlite_engine(path_of(where)) if on_sqlite else _postgresql_engine(where)
         with engine.connect() as connection:
-            if where.get_backend_name() == "sqlite":
-                connection.exec_driver_sql("PRAGMA query_only=ON")
-            else:
-                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql("PRAGMA query_only=ON" if on_sqlite else "SET TRANSACTION READ ONLY")
             yield connection
 
 
 @contextmanager
 def _on_sqlite(url: URL, options: MigrationOptions, create: bool) -> Iterator[Connection]:
-    engine = _sqlite_engine(path_of(url), create=create)
+    if create:
+        make_file(path_of(url))
+    engine = _sqlite_engine(path_of(url))
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -118,13 +116,37 @@ def _on_sqlite(url: URL, options: MigrationOptions, create: bool) -> Iterator[Co
                 _check_foreign_keys(connection)
 
 
-def _sqlite_engine(path: Path, *, create: bool) -> Engine:
-    if not create and not path.is_file():
+def make_file(path: Path) -> None:
+    """Make an empty SQLite file in WAL mode, closed to others than its owner, unless it is there.
+
+    Raises:
+        NoDatabase: the folder is not there.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise NoDatabase(f"There is no folder {folder} to make a database in.")
+    with suppress(FileExistsError):  # not for everybody on the machine to read: hashes will be in it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    for attempt in range(100):
+        with closing(connect(path, timeout=1.0)) as driver:
+            try:
+                driver.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                # SQLite lets nobody wait who comes while another does the same.
+                if attempt == 99:
+                    raise
+            else:
+                return
+        time.sleep(WAIT_STEP / 5)
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    if not path.is_file():
         raise NoDatabase(
             f"There is no database at {path.absolute()}. "
             "`denizen serve` makes one there; or set DENIZEN_DATABASE_URL to the one you mean."
         )
-    return create_engine("sqlite://", creator=lambda: connect(path, create=create), poolclass=NullPool)
+    return create_engine("sqlite://", creator=lambda: connect(path), poolclass=NullPool)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -133,7 +155,7 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 def _begin_immediate(driver: sqlite3.Connection, options: MigrationOptions) -> None:
-    """Take the write lock. The wait is here rather than in SQLite, so that it can be told of, and stopped with Ctrl-C."""
+    """Take the write lock. The wait is here, not in SQLite, so that it can be told of, and stopped with Ctrl-C."""
     until = time.monotonic() + options.wait
     told = False
     while True:
@@ -216,9 +238,9 @@ def _explain(error: Exception, url: URL, options: MigrationOptions) -> DenizenEr
     original: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, psycopg.errors.LockNotAvailable):
         return MigrationBlocked(
-            f"Others used a table for longer than {options.lock_timeout:g} seconds, which is how long a migration waits; "
-            "nothing was changed. Try again when less is going on, look for long transactions in pg_stat_activity, or wait "
-            "longer with --lock-timeout.",
+            f"Others used a table for longer than {options.lock_timeout:g} seconds, and a migration waits no longer, "
+            "since they wait behind it. Nothing was changed. Try again when less is going on, look for long "
+            "transactions in pg_stat_activity, or wait longer with --lock-timeout.",
             retry_after=60,
         )
     if isinstance(original, sqlite3.Error) and primary_code(original) == sqlite3.SQLITE_BUSY:

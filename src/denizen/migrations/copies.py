@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from denizen.core.errors import StorageFull
@@ -28,7 +29,12 @@ def copy_before(path: Path, revision: str) -> Path:
     Raises:
         StorageFull: not enough room for the copy and a migration that rebuilds everything.
     """
-    target = path.with_name(f"{path.name}.before-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    name = f"{path.name}.before-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    target = path.with_name(name)
+    for again in count(2):  # within one second
+        if not target.exists():
+            break
+        target = path.with_name(f"{name}-{again}")
     part = target.with_name(f"{target.name}.part")
     with closing(connect(path)) as source:
         _require_room(source, path)
@@ -50,7 +56,7 @@ def copy_before(path: Path, revision: str) -> Path:
 
 
 def _require_room(source: sqlite3.Connection, path: Path) -> None:
-    """A copy takes the file's size once more, and rebuilding tables up to twice more: in the write-ahead log and the file."""
+    """A copy takes the file's size once more, and rebuilding tables up to twice more: in log and file."""
     pages, page = (source.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     needed = 3 * pages * page + _MIB
     free = shutil.disk_usage(path.absolute().parent).free

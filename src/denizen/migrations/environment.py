@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, delete, insert, literal_column, type_coerce
+from sqlalchemy import Connection, MetaData, delete, insert, inspect, literal_column, type_coerce
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
@@ -20,7 +21,7 @@ from denizen.migrations.models import VERSION_TABLE, AppliedRevision
 from denizen.users import models as users_models
 
 ROOMS = (users_models, keys_models)
-"""The rooms with tables. To import their models is what puts them into the metadata (a test looks that none is missing)."""
+"""The rooms with tables. To import them is what puts them into the metadata (a test looks that none is missing)."""
 
 METADATA: MetaData = Base.metadata
 
@@ -28,6 +29,8 @@ _NOW = {
     "sqlite": "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",  # as `core.types.format_utc` writes; to the millisecond
     "postgresql": "now()",
 }
+
+_NUMBERED = re.compile(r"denizen_(\d{4})")
 
 Steps = Callable[[Any, MigrationContext], Iterable[Any]]
 
@@ -79,14 +82,31 @@ def _render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal
 
 def _record(*, ctx: MigrationContext, step: Any, heads: set[str], **_: Any) -> None:
     """Keep `denizen_schema` in step with Alembic's own table; written out with `--sql` too."""
-    if step.is_upgrade:
+    if step.is_stamp:
+        _record_anew(ctx, heads)
+    elif step.is_upgrade:
         for script in step.up_revisions:
-            if hasattr(script.module, "breaking"):  # a host's revisions have none
-                ctx.impl._exec(_recorded(script, ctx.dialect.name))  # noqa: SLF001  (as Alembic does, online and offline)
+            _insert(ctx, script)
     elif heads:  # else the table itself is gone
-        gone = [script.revision for script in step.up_revisions]
-        for name in gone:
-            ctx.impl._exec(delete(AppliedRevision).where(AppliedRevision.revision == name))  # noqa: SLF001
+        for script in step.up_revisions:
+            ctx.execute(delete(AppliedRevision).where(AppliedRevision.revision == script.revision))
+
+
+def _record_anew(context: MigrationContext, heads: set[str]) -> None:
+    """After `alembic stamp`: what the heads stand for, whatever stood there."""
+    connection = context.connection
+    if context.script is None or connection is None:
+        return
+    if not context.as_sql and not inspect(connection).has_table(AppliedRevision.__tablename__):
+        return
+    context.execute(delete(AppliedRevision))
+    for script in reversed(list(context.script.iterate_revisions(tuple(heads), "base"))):
+        _insert(context, script)
+
+
+def _insert(context: MigrationContext, script: Any) -> None:
+    if hasattr(script.module, "breaking"):  # a host's own revisions have none
+        context.execute(_recorded(script, context.dialect.name))
 
 
 def _recorded(script: Any, dialect: str) -> Any:
@@ -96,3 +116,18 @@ def _recorded(script: Any, dialect: str) -> Any:
         release=version("denizen"),
         applied_at=type_coerce(literal_column(_NOW[dialect]), AppliedRevision.applied_at.type),
     )
+
+
+def next_revision(context: MigrationContext, heads: Any, directives: list[Any]) -> None:
+    """Number a new revision, and write none when autogenerate finds that nothing has changed."""
+    script = directives[0]
+    config = context.config
+    chosen = config.cmd_opts if config is not None else None
+    if config is not None and getattr(chosen, "autogenerate", False) and script.upgrade_ops.is_empty():
+        directives.clear()
+        config.print_stdout("The models and the revisions agree; no file was written.")
+    elif getattr(chosen, "rev_id", None) is None and context.script is not None:
+        numbers = [
+            int(found[1]) for one in context.script.walk_revisions() if (found := _NUMBERED.fullmatch(one.revision))
+        ]
+        script.rev_id = f"denizen_{max(numbers, default=0) + 1:04}"

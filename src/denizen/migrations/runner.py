@@ -9,15 +9,12 @@ state = runner.status("sqlite:///fresh.db")             # state.kind, state.read
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from sqlite3 import OperationalError
-from typing import Any
+from typing import Any, Literal
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -28,13 +25,14 @@ from sqlalchemy.engine import URL, make_url
 
 from denizen.core.database import NoDatabase
 from denizen.core.sqlite.backend import path_of
-from denizen.core.sqlite.driver import connect
-from denizen.migrations.connections import WAIT_STEP, MigrationOptions, looking, migrating
+from denizen.migrations.connections import MigrationOptions, looking, migrating
 from denizen.migrations.copies import copy_before
+from denizen.migrations.differences import broken_references, differences
 from denizen.migrations.environment import run
-from denizen.migrations.errors import MigrationRefused
+from denizen.migrations.errors import MigrationRefused, SchemaNotReady
 from denizen.migrations.history import SHIPPED, History
 from denizen.migrations.models import VERSION_TABLE
+from denizen.migrations.offline import write_sql
 from denizen.migrations.schema import SchemaKind, SchemaState, read_state
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -74,36 +72,14 @@ def create(url: str | URL, options: MigrationOptions | None = None, history: His
     Raises:
         NoDatabase: the folder is not there.
     """
-    path = path_of(make_url(url))
     if status(url, history).kind not in {SchemaKind.MISSING, SchemaKind.EMPTY}:
         return False
-    if not path.absolute().parent.is_dir():
-        raise NoDatabase(f"There is no folder {path.absolute().parent} to make a database in.")
-    with suppress(FileExistsError):  # who makes an account must not have its hash read by everybody on the machine
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    _write_ahead(path)
-    with _ONE_AT_A_TIME, migrating(url, options) as connection:
+    with _ONE_AT_A_TIME, migrating(url, options, create=True) as connection:
         if read_state(connection, history).kind is not SchemaKind.EMPTY:
             return False
         scripts = scripts_of(history)
         run(connection, scripts, _steps(scripts, "head", up=True))
     return True
-
-
-def _write_ahead(path: Path) -> None:
-    """Switch to WAL, for good. SQLite does not let one wait who comes while another does the same, so try again."""
-    for attempt in range(100):
-        connection = connect(path, timeout=1.0)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except OperationalError:
-            if attempt == 99:
-                raise
-            time.sleep(WAIT_STEP / 5)
-        else:
-            return
-        finally:
-            connection.close()
 
 
 def upgrade(
@@ -141,6 +117,49 @@ def status(url: str | URL, history: History = SHIPPED) -> SchemaState:
             return read_state(connection, history)
     except NoDatabase:
         return SchemaState(SchemaKind.MISSING)
+
+
+def check(url: str | URL, history: History = SHIPPED) -> list[str]:
+    """Compare the tables that are there with those that this release expects, and look for references to nothing.
+
+    Returns:
+        What differs, each in words; nothing when all is well.
+
+    Raises:
+        SchemaNotReady: the revisions themselves differ, so that comparing means nothing.
+        Unavailable: nobody answers.
+    """
+    with looking(url) as connection:
+        state = read_state(connection, history)
+        if state.kind is not SchemaKind.CURRENT:
+            raise SchemaNotReady(state.sentence)
+        return [*differences(connection), *broken_references(connection)]
+
+
+def sql(start: str, end: str, dialect: Literal["sqlite", "postgresql"], history: History = SHIPPED) -> str:
+    """Write the SQL that brings a database from revision `start` to `end`; `base` is an empty one.
+
+    Raises:
+        MigrationRefused: no such revision.
+    """
+    scripts = scripts_of(history)
+    first, last = (_index(scripts, name, history) for name in (start, end))
+    output = StringIO()
+    with _ONE_AT_A_TIME:
+        steps = _steps(scripts, end, up=first <= last)
+        write_sql(scripts, steps, dialect=dialect, start=None if first < 0 else start, output=output)
+    return output.getvalue()
+
+
+def _index(scripts: ScriptDirectory, name: str, history: History) -> int:
+    """The place of a revision in the history; -1 for `base`."""
+    if name == "base":
+        return -1
+    try:
+        found = scripts.get_revision(name)
+    except CommandError as error:
+        raise MigrationRefused(f"{error}. `denizen migrate status` lists the revisions.") from None
+    return [revision.id for revision in history.revisions].index(found.revision)
 
 
 def _move(url: str | URL, target: str, options: MigrationOptions, history: History, *, up: bool) -> Outcome:

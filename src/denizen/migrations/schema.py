@@ -41,16 +41,16 @@ class SchemaKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-_UP = "Bring it up to date with: denizen migrate up"
+_UP = "Bring it up to date with `denizen migrate up`."
 _SENTENCES = {
-    SchemaKind.MISSING: "There is no database.",
-    SchemaKind.EMPTY: "The database holds none of Denizen's tables. Make them with: denizen migrate up",
+    SchemaKind.MISSING: "There is no database. `denizen serve` makes one, on SQLite.",
+    SchemaKind.EMPTY: "The database holds none of Denizen's tables. Make them with `denizen migrate up`.",
     SchemaKind.OLDER: f"The database is older than this release. {_UP}",
     SchemaKind.CURRENT: "The database is up to date.",
     SchemaKind.NEWER: "The database is newer than this release, which can go on using it.",
     SchemaKind.NEWER_BREAKING: (
         "The database was changed by a newer release in a way that this one cannot work with. "
-        "Install that release, or let it take the change back with: denizen migrate down"
+        "Install that release, or let it take the change back with `denizen migrate down`."
     ),
     SchemaKind.UNKNOWN: (
         "The database holds tables of Denizen's name, but not a schema that this release knows. "
@@ -85,10 +85,14 @@ class SchemaState:
     @property
     def sentence(self) -> str:
         """The state in words, with the command that helps, for operators."""
-        names = self.breaking or self.unknown or self.missing
-        shown = f" ({'lacks' if self.missing and not self.unknown else 'has'} {', '.join(names)})" if names else ""
-        first, stop, rest = _SENTENCES[self.kind].partition(".")
-        return f"{first}{shown}{stop}{rest}"
+        sentence = _SENTENCES[self.kind]
+        if not self.applied:
+            return sentence
+        if names := self.breaking or self.unknown:
+            sentence = f"{sentence} It has {', '.join(names)}."
+        elif self.missing:
+            sentence = f"{sentence} It lacks {', '.join(self.missing)}."
+        return sentence
 
 
 def judge(applied: Mapping[str, bool], history: History = SHIPPED) -> SchemaState:

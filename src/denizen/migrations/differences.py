@@ -1,0 +1,46 @@
+"""Whether the tables in a database are those that the models describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Table
+
+from denizen.migrations.environment import METADATA, options
+
+_WORDS = {"add": "lacks", "remove": "has, and should not have,"}
+
+
+def differences(connection: Connection) -> list[str]:
+    """Say in words how the database differs from the models, as Alembic sees it."""
+    context = MigrationContext.configure(connection, opts=options())
+    return [sentence for found in compare_metadata(context, METADATA) for sentence in _in_words(found)]
+
+
+def broken_references(connection: Connection) -> list[str]:
+    """Name rows that point to what is not there; only SQLite can have any, written with its checks off."""
+    if connection.dialect.name != "sqlite":
+        return []
+    found = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(100)
+    return [f"Row {row[1]} of {row[0]} points to nothing in {row[2]}." for row in found]
+
+
+def _in_words(found: Any) -> Iterator[str]:
+    if isinstance(found, list):  # all that differs in one column
+        for one in found:
+            what, table, column = one[0].removeprefix("modify_"), one[2], one[3]
+            yield f"The {what} of {table}.{column} is {one[5]!r} and should be {one[6]!r}."
+        return
+    action, _, kind = found[0].partition("_")
+    subject = found[-1]
+    words = kind.replace("_", " ").replace("fk", "reference").removesuffix(" constraint")
+    yield f"The database {_WORDS.get(action, action)} the {words} {_name(subject)}."
+
+
+def _name(subject: Any) -> str:
+    table = getattr(subject, "table", None)
+    name = getattr(subject, "name", None) or str(subject)
+    return f"{table.name}.{name}" if isinstance(table, Table) and not isinstance(subject, Table) else str(name)
