@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import platform
 import secrets
@@ -10,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denizen.core.commands import (
+    MISUSED,
     REFUSED,
     Json,
     Output,
@@ -23,6 +25,9 @@ from denizen.core.commands import (
     exit_codes,
     refuse_passwords,
 )
+
+if TYPE_CHECKING:
+    from denizen.settings import Settings
 
 SHARED: dict[str, Any] = {
     "no_args_is_help": True,
@@ -46,8 +51,8 @@ def main() -> None:
     try:
         with exit_codes():
             refuse_passwords(arguments)
-    except typer.Exit as refused:
-        sys.exit(refused.exit_code)
+    except typer.Exit:
+        sys.exit(MISUSED)
     build(wanted(arguments))(prog_name="denizen")
 
 
@@ -128,6 +133,7 @@ def serve(
     chosen = Settings.load(host=host, port=port, workers=workers, access_log=access_log)
     if reload and chosen.workers > 1:
         raise typer.BadParameter("goes with one worker only", param_hint="--reload")
+    asyncio.run(_check_start(chosen))
     from denizen.core.protocol import ServerLimits
     from denizen.core.server import run
 
@@ -151,6 +157,24 @@ def serve(
         log_format=chosen.log_format,
         docs_path=f"{chosen.prefix}/docs",
     )
+
+
+async def _check_start(settings: Settings) -> None:
+    """Refuse with a sentence what would end a server, or each of its workers, with a traceback."""
+    from denizen.core.database import Database
+    from denizen.core.options import DatabaseOptions
+    from denizen.core.secret import load_secret
+    from denizen.migrations.schema import require_ready, schema_state
+
+    load_secret(settings)
+    path = settings.sqlite_path
+    if path is not None and not path.exists():
+        return  # the server makes it
+    database = Database(settings.database_url, DatabaseOptions.of(settings))
+    try:
+        require_ready(await schema_state(database))
+    finally:
+        await database.close()
 
 
 @command

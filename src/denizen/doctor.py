@@ -223,7 +223,7 @@ async def _schema(settings: Settings, database: Database) -> Finding:
     state = await schema_state(database)
     if state.ready:
         return Finding("schema", State.OK, state.sentence)
-    return Finding("schema", State.FAIL, state.sentence, "denizen migrate up")
+    return Finding("schema", State.FAIL, state.sentence, "Look closer with: denizen migrate status")
 
 
 async def _case_duplicates(settings: Settings, database: Database) -> Finding:

@@ -165,12 +165,6 @@ class Settings(BaseSettings):
         ge=0.1,
         le=3600,
     )
-    migration_lock_timeout: types.Seconds = _about(
-        5.0,
-        "PostgreSQL: the same for a statement of a migration; whoever uses the table waits behind it.",
-        ge=0.1,
-        le=3600,
-    )
     database_pool_size: int = _about(
         10, "PostgreSQL: connections of one process for writing, and as many again for reading.", ge=1, le=1000
     )
