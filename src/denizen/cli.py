@@ -23,6 +23,7 @@ from denizen.core.commands import (
     command,
     compose,
     exit_codes,
+    reach,
     refuse_passwords,
 )
 
@@ -172,6 +173,7 @@ async def _check_start(settings: Settings) -> None:
         return  # the server makes it
     database = Database(settings.database_url, DatabaseOptions.of(settings))
     try:
+        await reach(database)
         require_ready(await schema_state(database))
     finally:
         await database.close()

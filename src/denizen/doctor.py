@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denizen.core.commands import reach
 from denizen.core.errors import DenizenError
 from denizen.core.secret import read_secret, secret_path
 from denizen.settings import Settings, SettingsError
@@ -203,10 +204,10 @@ def _file_system(folder: Path) -> Finding:
 
 async def _reached(settings: Settings, database: Database) -> Finding:
     try:
-        await database.ping()
+        await reach(database)
         seconds = await database.ping()  # the first one also connects
     except DenizenError as error:
-        return Finding("database", State.FAIL, error.detail, f"Look whether {settings.database_shown} is right and up.")
+        return Finding("database", State.FAIL, error.detail, "Look whether it is up, and DENIZEN_DATABASE_URL right.")
     if seconds > 0.1:
         return Finding(
             "database",

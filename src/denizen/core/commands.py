@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from denizen.core.errors import Conflict, DenizenError, Invalid
+from denizen.core.errors import Conflict, DenizenError, Invalid, Unavailable
 from denizen.core.output import Output, progress, write_line
 
 if TYPE_CHECKING:
     from denizen.core.accounts import Accounts
+    from denizen.core.database import Database
     from denizen.core.feature import Feature
     from denizen.settings import Settings
 
@@ -44,6 +45,7 @@ __all__ = [
     "exit_codes",
     "open_accounts",
     "progress",
+    "reach",
     "refuse_passwords",
 ]
 
@@ -221,7 +223,7 @@ async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accou
 
     accounts = assemble(settings or Settings.load(), _rooms.get())
     try:
-        await accounts.database.backend()
+        await reach(accounts.database)
         yield accounts
     except Exception as error:
         if _no_such_table(error):
@@ -232,6 +234,27 @@ async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accou
         raise
     finally:
         await accounts.close()
+
+
+async def reach(database: Database) -> None:
+    """Make sure that a database answers, and say more than a client of the API is told when it does not.
+
+    Raises:
+        NoDatabase: no SQLite file there.
+        Unavailable: nobody answers; with what the driver said, which names no password.
+    """
+    from denizen.core.database import NoDatabase
+
+    try:
+        await database.ping()
+    except NoDatabase:
+        raise
+    except Unavailable as error:
+        said: BaseException = error
+        while said.__cause__ is not None:
+            said = said.__cause__
+        reason = str(said).strip().partition("\n")[0] if said is not error else error.detail
+        raise Unavailable(f"{database.describe()} does not answer: {reason}") from None
 
 
 class SchemaMissing(Conflict):
