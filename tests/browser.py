@@ -112,7 +112,7 @@ class Browser:
             raise BrowserFailed(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, *, seconds: float = 15.0) -> Any:
+    def wait_for(self, script: str, *, seconds: float = 30.0) -> Any:
         """Evaluate JavaScript until it gives something that is true, and return that."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
