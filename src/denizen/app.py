@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
-import typer
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -27,7 +26,6 @@ from denizen.core.routing import MAX_BODY_SIZE
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
-from denizen.migrations.runner import create
 from denizen.migrations.schema import require_ready, schema_state
 from denizen.settings import Settings
 
@@ -206,6 +204,8 @@ async def _set_up(accounts: Accounts) -> None:
     settings = accounts.settings
     path = settings.sqlite_path
     if path is not None and not path.exists():
+        from denizen.migrations.runner import create  # with Alembic: 11 MB that are needed once
+
         await asyncio.to_thread(create, settings.database_url)
         log.info("database_created", path=str(path.absolute()))
     accounts.cursors.check()
@@ -224,12 +224,12 @@ async def _set_up(accounts: Accounts) -> None:
 def _hand_over(token: str, settings: Settings) -> None:
     """Show the first key to whoever sits at the terminal; elsewhere leave it in a file that only its owner can read."""
     if sys.stdout.isatty():
-        typer.echo(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n")
+        print(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n", flush=True)
         return
     path = settings.sqlite_path
     if path is not None:
         key_file = write_private(path.with_name("denizen.key"), token)
-        typer.echo(f"The first API key, valid for 30 days, is in {key_file}")
+        print(f"The first API key, valid for 30 days, is in {key_file}", flush=True)
 
 
 async def _readiness(accounts: Accounts) -> list[CheckResult]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
+from typing import TYPE_CHECKING, TypeGuard
 
-import psycopg
 from sqlalchemy import MetaData, UniqueConstraint
 from sqlalchemy import exc as sa
 from sqlalchemy.exc import IntegrityError
 
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
 from denizen.core.sqlite.driver import primary_code
+
+if TYPE_CHECKING:
+    import psycopg
 
 _AWAY = frozenset(
     {
@@ -30,6 +34,9 @@ intervention (statement time-out included). PostgreSQL 18, appendix A."""
 
 _DISK_FULL_STATE = "53100"
 
+_WITHOUT_STATE = frozenset({"OperationalError", "InterfaceError", "ConnectionTimeout"})
+"""Classes of psycopg's errors that say, without a SQLSTATE, that the connection is at fault."""
+
 
 def meaning(error: BaseException) -> DenizenError | None:
     """Say what `error` means to a caller, or `None` where it is no failure of the database but of the code."""
@@ -41,9 +48,15 @@ def meaning(error: BaseException) -> DenizenError | None:
         return _away()
     if isinstance(error, sqlite3.Error):
         return _meaning_on_sqlite(error)
-    if isinstance(error, psycopg.Error):
+    if _is_of_psycopg(error):
         return _meaning_on_postgresql(error)
     return None
+
+
+def _is_of_psycopg(error: BaseException | None) -> TypeGuard[psycopg.Error]:
+    """Tell without importing psycopg: 9 MB that a process on SQLite has no use for."""
+    driver = sys.modules.get("psycopg")
+    return driver is not None and isinstance(error, driver.Error)
 
 
 def _away() -> Unavailable:
@@ -66,7 +79,7 @@ def _meaning_on_postgresql(error: psycopg.Error) -> DenizenError | None:
     if state == _DISK_FULL_STATE:
         return _full()
     if state is None:
-        return _away() if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) else None
+        return _away() if type(error).__name__ in _WITHOUT_STATE else None
     return _away() if state.startswith(_AWAY_STATES) else None
 
 
@@ -80,7 +93,7 @@ def constraint_of(error: IntegrityError, metadata: MetaData) -> str | None:
         The name, or `None` where it cannot be known.
     """
     original = error.orig
-    if isinstance(original, psycopg.Error):
+    if _is_of_psycopg(original):
         return original.diag.constraint_name
     text = str(original)
     if found := re.fullmatch(r"CHECK constraint failed: (\w+)", text):

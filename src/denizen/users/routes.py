@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Response
+from pydantic import BeforeValidator
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
@@ -40,17 +41,19 @@ _NAMES = (Invalid, EmailInvalid, UsernameInvalid)
 _ETAG = {"ETag": {"description": "The version of the account, for `If-Match`.", "schema": {"type": "string"}}}
 
 
-async def user_id_of(
-    user_id: Annotated[str, Path(description="A UUIDv7.", examples=["019a5c1e-7f00-7a11-8b22-3c33d44e55f6"])],
-) -> UUID:
-    """Read the id of the path. Whatever is no id of ours names nobody."""
-    found = parse_id(user_id)
+def _parse_user_id(text: object) -> UUID:
+    """Read the id of the path. Whatever is no id of ours names nobody: a 404, not a 422."""
+    found = parse_id(text) if isinstance(text, str) else None
     if found is None:
         raise UserNotFound("User not found")
     return found
 
 
-UserId = Annotated[UUID, Depends(user_id_of)]
+UserId = Annotated[
+    UUID,
+    BeforeValidator(_parse_user_id),
+    Path(description="A UUIDv7.", examples=["019a5c1e-7f00-7a11-8b22-3c33d44e55f6"]),
+]
 
 
 async def version_of(
