@@ -350,8 +350,13 @@ class Router(APIRouter):
         twin.middleware_stack = twin.app
         return twin
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as an application of its own."""
+        scope.update(self._given)
+        await super().__call__(scope, receive, send)
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that was matched."""
+        """Answer a request that an application matched."""
         scope.update(self._given)
         await super().handle(scope, receive, send)
 
