@@ -165,15 +165,23 @@ class Denizen:
             case "list of 100":
                 return iter([Request("GET", "/users/?skip=0&limit=100", self.token)])
             case "who is this bearer":
-                return iter([Request("GET", "/users/me", self.token)])
+                return (Request("GET", "/keys/current", token) for token in make_keys(self.server.port, self.token))
             case "create":
                 return creates(self.token)
 
 
 def make_key(denizen: Denizen) -> str:
     """Make an API key and return its token."""
-    done = denizen.run("keys", "create", "--name", "bench", "--scopes", "users:read,users:write", "--json")
+    done = denizen.run("keys", "create", "--name", "bench", "--scopes", "users:read,users:write,keys:write", "--json")
     return str(json.loads(done.output)["token"])
+
+
+def make_keys(port: int, token: str, count: int = 50) -> Iterator[str]:
+    """Make more keys, so that not the same one is looked up again and again, and yield their tokens."""
+    with Client(port, bearer=token) as client:
+        for number in range(count):
+            made = client.ask(Request("POST", "/keys/", body=f'{{"name": "bench-{number}", "scopes": ["users:read"]}}'))
+            yield str(made.json()["token"])
 
 
 def walk(port: int, token: str) -> Iterator[str]:

@@ -61,5 +61,6 @@ def open_databases(kind: Kind, folder: Path) -> Iterator[Databases]:
         if CORES is not None:
             server = psutil.Process(postgres.pid)
             for process in [server, *server.children(recursive=True)]:
-                process.cpu_affinity([CORES[1]])
+                with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ended meanwhile
+                    process.cpu_affinity([CORES[1]])
         yield Databases(kind, folder, postgres)
