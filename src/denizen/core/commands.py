@@ -85,16 +85,25 @@ def exit_codes(*, as_json: bool = False) -> Iterator[None]:
     except DenizenError as error:
         _refuse(_problem(error), _sentences(error), as_json=as_json)
         raise typer.Exit(REFUSED) from None
-    except ValueError as error:
-        raise _refuse_value(error, as_json=as_json) from None
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Who reads has seen enough (`| head`). Python flushes once more on its way out, which must not fail again.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE_CLOSED) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(
+            {"title": "File cannot be used", "code": "file_error", "detail": f"{error.filename}: {error.strerror}"},
+            [f"{error.filename}: {error.strerror}"],
+            as_json=as_json,
+        )
+        raise typer.Exit(REFUSED) from None
+    except ValueError as error:
+        raise _refuse_value(error, as_json=as_json) from None
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _refuse_value(error: ValueError, *, as_json: bool) -> Exception:
