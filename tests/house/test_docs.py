@@ -27,6 +27,8 @@ HOSTS = {
     "www.unicode.org",
     "fastapi.tiangolo.com",
     "github.com",
+    "keepachangelog.com",
+    "semver.org",
 }
 RESERVED = ("example", "example.com", "example.org", "example.net", "test", "invalid", "localhost")
 
