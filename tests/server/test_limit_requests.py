@@ -238,6 +238,7 @@ def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> 
 
 def test_longest_idle_connection_makes_room(tmp_path: Path) -> None:
     with running(tmp_path, limits={"max_connections": 3}) as server:
+        time.sleep(0.3)  # until the server has noticed that the probe of its start is gone
         idle = [server.connect() for _ in range(3)]
         for connection in idle:
             assert connection.get("/healthz").status == 200
