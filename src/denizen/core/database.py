@@ -139,11 +139,11 @@ class Reader:
             Unavailable: the database is away, frozen or out of connections.
         """
         database = self._database
-        backend = database.opened or await database.backend()
-        compiled = statement.on(backend.dialect)
-        if database.observers:
-            database.observe(compiled.sql)
         try:
+            backend = database.opened or await database.backend()
+            compiled = statement.on(backend.dialect)
+            if database.observers:
+                database.observe(compiled.sql)
             return compiled.convert(await backend.rows(compiled.sql, compiled.parameters(values)))
         except Exception as error:
             what = meaning(error)
@@ -174,7 +174,7 @@ class Database:
         self.read = Reader(self)
         self.observers: list[Observer] = []
         self.opened: Backend | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Backend] | None = None
 
     def describe(self) -> str:
         """Give the URL without its password."""
@@ -186,23 +186,29 @@ class Database:
             observer(sql)
 
     async def backend(self) -> Backend:
-        """Open the database, once.
+        """Open the database, once: all who ask meanwhile wait for the same attempt, and share its failure.
 
         Raises:
             NoDatabase: no SQLite file there.
-            Unavailable: nobody answers.
+            Exception: what the driver says where nobody answers; see `told_apart`.
         """
-        if self.opened is None:
-            async with self._opening:
-                if self.opened is None:
-                    self.opened = await self._open()
-        return self.opened
+        if self.opened is not None:
+            return self.opened
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(self._has_opened)
+        return await asyncio.shield(self._opening)
+
+    def _has_opened(self, attempt: asyncio.Task[Backend]) -> None:
+        self._opening = None
+        if not attempt.cancelled() and attempt.exception() is None:
+            self.opened = attempt.result()
 
     async def _open(self) -> Backend:
         if self.kind == "sqlite":
             from denizen.core.sqlite.backend import SQLiteBackend
 
-            return SQLiteBackend(self.url, self.options, self.observe)
+            return await SQLiteBackend.open(self.url, self.options, self.observe)
         from denizen.core.postgresql import PostgreSQLBackend
 
         return await PostgreSQLBackend.open(self.url, self.options, self.observe)

@@ -22,8 +22,8 @@ class DatabaseOptions:
             it stops first.
         lock_timeout: how long one statement waits for another's lock (PostgreSQL).
         slow_timeout: what a slow read (count, deep `skip`, export batch) may take instead.
-        prepare_threshold: after how many runs a statement is prepared (PostgreSQL); `None` for never, which poolers
-            from before PgBouncer 1.21 need.
+        prepare_threshold: after how many runs a statement is prepared (PostgreSQL); `None` for never, which is also
+            what happens where a pooler is noticed.
         synchronous: `FULL` or `NORMAL` (SQLite).
         reading_threads: threads for slow reads (SQLite).
     """
@@ -31,7 +31,7 @@ class DatabaseOptions:
     timeout: float = 2.5
     pool_size: int = 10
     pool_timeout: float = 1.0
-    connect_timeout: float = 1.5
+    connect_timeout: float = 2.0
     statement_timeout: float = 2.0
     lock_timeout: float = 2.0
     slow_timeout: float = 30.0

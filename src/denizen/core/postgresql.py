@@ -1,21 +1,27 @@
 """PostgreSQL through psycopg 3, with deadlines that hold even when the server is frozen (ADR 0004).
 
-Two things a plain engine does not do:
+Three things a plain engine does not do:
 
 1. **A deadline that does not need the server.** Cancelling a psycopg query opens a second connection to ask the
    server to stop, and waits; with a frozen server `asyncio.timeout(2)` came back after 12 seconds. `GuardedConnection`
    instead closes its own socket when the time is over: the wait ends at once, and the pool drops the connection.
+   Waiting for a connection of the pool, making it and using it share one budget, `DatabaseOptions.timeout`.
 2. **No session state.** `statement_timeout` and read-only mode are given as start-up options, which belong to the
    connection for its whole life. PgBouncer, which lends one server connection to many clients, refuses such options
-   (so that nothing can leak); then `Start.pooled` is set, and the same is said inside each transaction (`SET LOCAL`).
+   (so that nothing can leak); then `Start.pooled` is set, the same is said inside each transaction (`SET LOCAL`), and
+   nothing is prepared.
+3. **No dead connections.** A server that restarts or fails over says goodbye to connections that lie idle in the
+   pool. That is seen on their sockets before they are lent out, so that nobody's request has to fail of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import psycopg
@@ -25,6 +31,7 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from denizen.core.options import DatabaseOptions
@@ -37,6 +44,19 @@ PING_SECONDS = 0.5
 
 READ_ONLY_STATE = "25006"
 """SQLSTATE `read_only_sql_transaction`."""
+
+
+_wanted_at: ContextVar[float] = ContextVar("wanted_at")
+"""When the current task began to wait for a connection, in seconds of `time.monotonic`."""
+
+
+class Pool(AsyncAdaptedQueuePool):
+    """A pool whose users' budget begins when they ask for a connection, not when they get it."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Lend a connection."""
+        _wanted_at.set(time.monotonic())
+        return super().connect()
 
 
 class GuardedConnection(AsyncConnection[Any]):
@@ -63,6 +83,13 @@ class GuardedConnection(AsyncConnection[Any]):
             self.pgconn.finish()
             raise
 
+    @property
+    def has_been_told(self) -> bool:
+        """Whether something has arrived while nothing was asked: the server's goodbye, as a rule."""
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
 
 class Start:
     """How connections to one server begin, found out with the first of them.
@@ -81,32 +108,41 @@ class Start:
         Raises:
             psycopg.OperationalError: nobody answers, or the answer is no.
         """
-        limit = self._options.connect_timeout
         given = kwargs.pop("options", "") or ""
-        if not self.pooled:
-            try:
-                async with asyncio.timeout(limit):
-                    connection = await self._open(
-                        *args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs
-                    )
-                    if await self._took_effect(connection, read_only):
-                        return connection
-                    await connection.close()
-            except psycopg.OperationalError as error:
-                if "startup parameter" not in str(error):
-                    raise
-            except TimeoutError:
-                raise psycopg.OperationalError("the database did not accept a connection in time") from None
-            self.pooled = True
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout_at(self._latest()):
+                if not self.pooled:
+                    connection = await self._try_options(*args, read_only=read_only, given=given, **kwargs)
+                    if connection is not None:
+                        return connection
+                    self.pooled = True
                 return await self._open(*args, **({"options": given} if given else {}), **kwargs)
         except TimeoutError:
             raise psycopg.OperationalError("the database did not accept a connection in time") from None
 
+    def _latest(self) -> float:
+        """Give the instant, by the loop's clock, at which whoever wants the connection can wait no longer."""
+        now = time.monotonic()
+        left = _wanted_at.get(now) + self._options.timeout - now
+        return asyncio.get_running_loop().time() + min(self._options.connect_timeout, left)
+
+    async def _try_options(self, *args: Any, read_only: bool, given: str, **kwargs: Any) -> GuardedConnection | None:
+        """Connect with start-up options; `None` where something on the way refuses them or lets them vanish."""
+        try:
+            connection = await self._open(*args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs)
+        except psycopg.OperationalError as error:
+            if "startup parameter" in str(error):
+                return None
+            raise
+        if await self._took_effect(connection, read_only):
+            return connection
+        await connection.close()
+        return None
+
     async def _open(self, *args: Any, **kwargs: Any) -> GuardedConnection:
         kwargs.setdefault("application_name", "denizen")
-        connection = await GuardedConnection.connect(*args, prepare_threshold=self._options.prepare_threshold, **kwargs)
+        threshold = None if self.pooled else self._options.prepare_threshold
+        connection = await GuardedConnection.connect(*args, prepare_threshold=threshold, **kwargs)
         connection.deadline = time.monotonic() + self._options.connect_timeout
         return connection
 
@@ -140,6 +176,7 @@ def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: 
     autocommit = read_only and not start.pooled
     engine = create_async_engine(
         url.set(drivername="postgresql+psycopg"),
+        poolclass=Pool,
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.pool_timeout,
@@ -162,20 +199,21 @@ def _creator(start: Start, read_only: bool) -> Any:
 
 
 def _watch(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) -> None:
-    """Give each connection that is lent out its deadline, and try it first when it has been idle for long."""
+    """Give each connection that is lent out its deadline, and try it first when it may be dead."""
 
     @event.listens_for(engine.sync_engine, "checkout")
     def lend(dbapi: Any, record: Any, proxy: Any) -> None:
         connection: GuardedConnection = dbapi.driver_connection
         now = time.monotonic()
-        if now - record.info.get("returned", now) > PING_AFTER_SECONDS:
-            connection.deadline = now + PING_SECONDS
+        until = _wanted_at.get(now) + options.timeout
+        if now - record.info.get("returned", now) > PING_AFTER_SECONDS or connection.has_been_told:
+            connection.deadline = min(now + PING_SECONDS, until)
             try:
                 dbapi.run_async(lambda driver: driver.execute("SELECT 1"))
                 dbapi.run_async(lambda driver: driver.rollback())
             except psycopg.Error as error:
                 raise DisconnectionError("an idle connection was gone") from error
-        connection.deadline = now + options.timeout
+        connection.deadline = until
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def part_with_standby(context: Any) -> None:
@@ -189,12 +227,20 @@ def _watch(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) ->
 
 
 def _limit_each_transaction(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) -> None:
+    """Say in each transaction what start-up options would have said once.
+
+    What runs on the driver alone (`rows`) is read-only by its `BEGIN`, and bounded by the connection's deadline.
+    """
+    milliseconds = (int(options.statement_timeout * 1000), int(options.lock_timeout * 1000))
+    limits = "SELECT set_config('statement_timeout', '{}ms', true), set_config('lock_timeout', '{}ms', true)"
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def begin_as(dbapi: Any, record: Any, proxy: Any) -> None:
+        dbapi.set_read_only(read_only)
+
     @event.listens_for(engine.sync_engine, "begin")
     def limit(connection: Any) -> None:
-        if read_only:
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(options.statement_timeout * 1000)}")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(options.lock_timeout * 1000)}")
+        connection.exec_driver_sql(limits.format(*milliseconds))
 
 
 class PostgreSQLBackend:
@@ -250,9 +296,12 @@ class PostgreSQLBackend:
             yield db
 
     async def _extend(self, connection: EngineConnection, seconds: float) -> None:
-        """Give the transaction on `connection` more time than its engine gives, on both sides of the wire."""
-        (await driver_of(connection)).deadline = time.monotonic() + seconds
+        """Give the transaction on `connection` more time than its engine gives, on both sides of the wire.
+
+        The server is asked within the ordinary time: one that is frozen must not be waited for any longer.
+        """
         await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+        (await driver_of(connection)).deadline = time.monotonic() + seconds
 
     async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Run one SELECT on a psycopg connection of the reading pool."""

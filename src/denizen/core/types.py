@@ -24,19 +24,27 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
+def in_utc(value: datetime) -> datetime:
+    """Give the same instant in UTC.
+
+    Raises:
+        ValueError: `value` carries no time zone, so that nobody can know which instant it means.
+        OverflowError: in UTC it lies before the year 1 or after 9999.
+    """
+    if value.utcoffset() is None:
+        raise ValueError("a time without a time zone cannot be stored")
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+
 def format_utc(value: datetime) -> str:
     """Write an aware `datetime` as RFC 3339 in UTC, always with six digits of microseconds and `Z` (27 characters).
 
     One fixed width, so that the text sorts as the time does.
 
     Raises:
-        ValueError: `value` carries no time zone, so that nobody can know which instant it means.
+        As `in_utc`.
     """
-    if value.tzinfo is None:
-        raise ValueError("a time without a time zone cannot be stored")
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat(timespec="microseconds")[:26] + "Z"
+    return in_utc(value).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_utc(text: str) -> datetime:
@@ -60,7 +68,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Refuse what has no time zone; bring the rest to UTC."""
         if value is None:
             return None
-        return format_utc(value) if dialect.name == "sqlite" else value.astimezone(UTC)
+        return format_utc(value) if dialect.name == "sqlite" else in_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Give UTC, whatever zone the connection shows times in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,33 @@ class SQLiteBackend:
         SQLite. Between processes SQLite's own lock decides, within the time that is left.
     """
 
-    def __init__(self, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
+        with ExitStack() as stack:
+            self._threads = ReadingThreads(
+                path, threads=options.reading_threads, busy_timeout=options.timeout, seconds=options.slow_timeout
+            )
+            stack.callback(self._threads.close)
+            self._in_place = InPlace(path, self._threads, seconds=options.timeout)
+            stack.callback(self._in_place.close)
+            self.writer = WritingThread(path, synchronous=options.synchronous, seconds=options.timeout)
+            stack.pop_all()
+        self._readers = _engine(self._in_place, observe)
+        self._slow_readers = _engine(self._threads, observe)
+        # Nothing is undone when a session lets go of the connection that all writers share: one that never got its
+        # turn would undo what another is writing. `_undo` does it, for whoever has the turn.
+        self._writers = _engine(self.writer, observe, pool_reset_on_return=None)
+        event.listen(self._writers.sync_engine, "begin", _begin_immediate)
+        self.dialect: Dialect = self._readers.dialect
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> SQLiteBackend:
+        """Open the file, off the event loop: somebody may hold it locked, or have left a log to recover from.
+
+        Raises:
+            NoDatabase: there is no such file.
+            sqlite3.OperationalError: it cannot be opened.
+        """
         from denizen.core.database import NoDatabase
 
         path = path_of(url)
@@ -45,17 +71,7 @@ class SQLiteBackend:
                 f"There is no database at {path.absolute()}. "
                 "`denizen serve` makes one there; or set DENIZEN_DATABASE_URL to the one you mean."
             )
-        self._threads = ReadingThreads(
-            path, threads=options.reading_threads, busy_timeout=options.timeout, seconds=options.slow_timeout
-        )
-        self._in_place = InPlace(path, self._threads)
-        self.writer = WritingThread(path, synchronous=options.synchronous)
-        self._readers = _engine(self._in_place, observe)
-        self._slow_readers = _engine(self._threads, observe)
-        self._writers = _engine(self.writer, observe)
-        event.listen(self._writers.sync_engine, "begin", _begin_immediate)
-        self.dialect: Dialect = self._readers.dialect
-        self._turn = asyncio.Lock()
+        return await asyncio.to_thread(cls, path, options, observe)
 
     @asynccontextmanager
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
@@ -66,11 +82,18 @@ class SQLiteBackend:
         """
         turn = _Turn(self._turn, seconds)
         engine = self._writers.execution_options(denizen_turn=turn)
-        try:
-            async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as db:
-                yield db
-        finally:
-            turn.give_up()
+        async with AsyncExitStack() as stack:
+            stack.callback(turn.give_up)
+            stack.push_async_callback(self._undo, turn)
+            db = AsyncSession(engine, expire_on_commit=False, autoflush=False)
+            # Not `async with db`: cancelled, it would close in a task of its own, when the turn is already another's.
+            stack.push_async_callback(db.close)
+            yield db
+
+    async def _undo(self, turn: _Turn) -> None:
+        """Undo what is still open at the end of a turn: a commit that failed, a `BEGIN` that was cancelled."""
+        if turn.held:
+            await self.writer.rollback()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -97,8 +120,8 @@ class SQLiteBackend:
         await asyncio.to_thread(self.writer.close)
 
 
-def _engine(runner: Runner, observe: Callable[[str], None]) -> AsyncEngine:
-    engine = create_async_engine("sqlite+denizen://", connect_args={"runner": runner})
+def _engine(runner: Runner, observe: Callable[[str], None], **options: Any) -> AsyncEngine:
+    engine = create_async_engine("sqlite+denizen://", connect_args={"runner": runner}, **options)
     watch_statements(engine, observe)
     return engine
 

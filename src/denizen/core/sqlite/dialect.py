@@ -159,6 +159,10 @@ class DenizenSQLite(SQLiteDialect_pysqlite):
         """No functions written in Python: they would run inside SQLite, on the loop."""
         return
 
+    def get_isolation_level(self, dbapi_connection: Any) -> Any:
+        """Say what it always is. Asking would be a statement outside a transaction, which writers refuse."""
+        return "SERIALIZABLE"
+
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Nothing to set: `BEGIN` is ours alone."""
 

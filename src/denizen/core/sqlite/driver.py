@@ -21,8 +21,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+from denizen.core.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -91,15 +95,36 @@ def _fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) 
     return Result(rows, cursor.description, cursor.rowcount, cursor.lastrowid)
 
 
+def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout={max(0, int(seconds * 1000))}")
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When a statement has to be done, in seconds of `time.perf_counter`. Whoever waits for it may bring it forward."""
+
+    ends: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until then; negative once it is over."""
+        return self.ends - time.perf_counter()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is over."""
+        return time.perf_counter() > self.ends
+
+
 class _Clock:
     """Stops a statement that runs past its time. Installed as the connection's progress handler."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.ends = 0.0
+        self.deadline = Deadline(0.0)
         connection.set_progress_handler(self._is_over, STEPS_BETWEEN_LOOKS)
 
     def _is_over(self) -> int:
-        return int(time.perf_counter() > self.ends)
+        return int(self.deadline.is_over)
 
 
 class ReadingThreads:
@@ -110,13 +135,13 @@ class ReadingThreads:
         threads: how many read at the same time; the others queue.
         busy_timeout: seconds to wait for a lock. In WAL mode readers wait only while a database is being recovered or
             checkpointed exclusively.
-        seconds: how long one statement may run.
+        seconds: how long one statement may take, waiting for a thread included, unless it is run with another limit.
     """
 
     def __init__(self, path: Path, *, threads: int, busy_timeout: float, seconds: float) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
-        self.seconds = seconds
+        self._seconds = seconds
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="denizen-read")
@@ -124,20 +149,27 @@ class ReadingThreads:
     def _connection(self) -> tuple[sqlite3.Connection, _Clock]:
         found: tuple[sqlite3.Connection, _Clock] | None = getattr(self._local, "pair", None)
         if found is None:
-            connection = connect(self._path, timeout=self._busy_timeout)
+            connection = connect(self._path)
             connection.execute("PRAGMA query_only=ON")
             self._opened.append(connection)
             found = self._local.pair = (connection, _Clock(connection))
         return found
 
-    def _run(self, sql: str, parameters: Sequence[Any]) -> Result:
+    def _run(self, deadline: Deadline, sql: str, parameters: Sequence[Any]) -> Result:
         connection, clock = self._connection()
-        clock.ends = time.perf_counter() + self.seconds
+        clock.deadline = deadline
+        _set_busy_timeout(connection, min(self._busy_timeout, deadline.left))
         return _fetch(connection, sql, parameters)
 
-    async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
-        """Run one reading statement; `sqlite3.OperationalError` (interrupted) after `seconds`."""
-        return await _finish(self._pool, self._run, sql, parameters)
+    async def run(self, sql: str, parameters: Sequence[Any], *, seconds: float | None = None) -> Result:
+        """Run one reading statement.
+
+        Raises:
+            sqlite3.OperationalError: interrupted when its time was over.
+            Unavailable: no thread came free in that time.
+        """
+        deadline = Deadline(time.perf_counter() + (self._seconds if seconds is None else seconds))
+        return await _finish(self._pool, self._run, deadline, sql, parameters, deadline=deadline)
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
         """Refuse: a reading connection has nothing to run many times."""
@@ -145,7 +177,7 @@ class ReadingThreads:
 
     def close(self) -> None:
         """End the threads, then their connections."""
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
         for connection in self._opened:
             connection.close()
         self._opened.clear()
@@ -156,33 +188,39 @@ class InPlace:
 
     One connection serves everybody: a statement is run and fetched within one turn of the loop, so that no two
         overlap, and each reads the newest committed state.
+
+    Args:
+        path: the database file.
+        threads: take over what the guard stops.
+        seconds: how long that may take there.
     """
 
-    def __init__(self, path: Path, threads: ReadingThreads) -> None:
+    def __init__(self, path: Path, threads: ReadingThreads, *, seconds: float) -> None:
         self._connection = connect(path)
         self._connection.execute("PRAGMA query_only=ON")
         self._clock = _Clock(self._connection)
         self._threads = threads
+        self._seconds = seconds
 
     async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
         """Run one reading statement, at once if it is short and nothing is in its way."""
-        self._clock.ends = time.perf_counter() + IN_PLACE_SECONDS
+        self._clock.deadline.ends = time.perf_counter() + IN_PLACE_SECONDS
         try:
             return _fetch(self._connection, sql, parameters)
         except sqlite3.OperationalError as error:
             if primary_code(error) not in RETRY_ON_THREAD:
                 raise
-        return await self._threads.run(sql, parameters)
+        return await self._threads.run(sql, parameters, seconds=self._seconds)
 
     async def rows(self, sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """Run one reading statement and give its rows alone: the shortest way there is."""
-        self._clock.ends = time.perf_counter() + IN_PLACE_SECONDS
+        self._clock.deadline.ends = time.perf_counter() + IN_PLACE_SECONDS
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.OperationalError as error:
             if primary_code(error) not in RETRY_ON_THREAD:
                 raise
-        return (await self._threads.run(sql, parameters)).rows
+        return (await self._threads.run(sql, parameters, seconds=self._seconds)).rows
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
         """Refuse: a reading connection has nothing to run many times."""
@@ -200,14 +238,18 @@ class WritingThread:
         path: the database file.
         synchronous: `FULL` (an acknowledged write survives a power cut) or `NORMAL` (it survives a crash of the process
             alone).
+        seconds: how long to wait for others while the file is switched to WAL, which happens once in its life.
     """
 
-    def __init__(self, path: Path, *, synchronous: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="denizen-write")
+    def __init__(self, path: Path, *, synchronous: str, seconds: float) -> None:
         self._connection = connect(path)
-        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(f"PRAGMA synchronous={synchronous}")
+        try:
+            _switch_to_wal(self._connection, seconds)
+            self._connection.execute(f"PRAGMA synchronous={synchronous}")
+        except BaseException:
+            self._connection.close()
+            raise
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="denizen-write")
 
     @property
     def in_transaction(self) -> bool:
@@ -215,7 +257,9 @@ class WritingThread:
         return self._connection.in_transaction
 
     def _begin(self, seconds: float) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout={max(0, int(seconds * 1000))}")
+        if self._connection.in_transaction:  # undoing it failed, on a disk that failed; nobody may inherit it
+            self._connection.rollback()
+        _set_busy_timeout(self._connection, seconds)
         self._connection.execute("BEGIN IMMEDIATE")
 
     async def begin(self, seconds: float) -> None:
@@ -226,11 +270,23 @@ class WritingThread:
         """
         await _finish(self._pool, self._begin, seconds)
 
+    def _check_transaction(self) -> None:
+        """Refuse to go on outside a transaction: after some failures (disk full, I/O) SQLite has undone it by itself,
+        and what follows would be stored alone.
+        """
+        if not self._connection.in_transaction:
+            raise Unavailable("The database has undone this transaction. Try again in a moment.", retry_after=2)
+
+    def _one(self, sql: str, parameters: Sequence[Any]) -> Result:
+        self._check_transaction()
+        return _fetch(self._connection, sql, parameters)
+
     async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
-        """Run one statement."""
-        return await _finish(self._pool, _fetch, self._connection, sql, parameters)
+        """Run one statement of the open transaction."""
+        return await _finish(self._pool, self._one, sql, parameters)
 
     def _many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
+        self._check_transaction()
         cursor = self._connection.executemany(sql, parameters)
         return Result([], cursor.description, cursor.rowcount, cursor.lastrowid)
 
@@ -242,9 +298,13 @@ class WritingThread:
         """Run `function` with the connection, on its thread: for bulk work that would else hop once a row."""
         return await _finish(self._pool, function, self._connection)
 
+    def _commit(self) -> None:
+        self._check_transaction()
+        self._connection.commit()
+
     async def commit(self) -> None:
         """Make what was written last."""
-        await _finish(self._pool, self._connection.commit)
+        await _finish(self._pool, self._commit)
 
     async def rollback(self) -> None:
         """Undo what was written since `begin`."""
@@ -257,21 +317,60 @@ class WritingThread:
         self._connection.close()
 
 
-async def _finish(pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
-    """Run `function` in `pool`; when cancelled, wait for its end before giving way.
+def _switch_to_wal(connection: sqlite3.Connection, seconds: float) -> None:
+    """Bring the file into WAL mode. Two who do so at once get no chance to wait for each other inside SQLite."""
+    deadline = Deadline(time.perf_counter() + seconds)
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or deadline.is_over:
+                raise
+            time.sleep(0.02)
+        else:
+            if mode != "wal":
+                raise Unavailable("This file cannot be used in WAL mode: its disk is not one of this machine's own.")
+            return
+
+
+async def _finish(
+    pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any, deadline: Deadline | None = None
+) -> T:
+    """Run `function` in `pool`; when cancelled, give way once it has ended, or at once where it has not begun.
 
     A connection must not be handed on, or rolled back, while a statement is still running on it. Statements are
     bounded in time, so the wait is as well.
+
+    Args:
+        pool: its threads.
+        function: what to run.
+        args: for it.
+        deadline: of a statement that only reads: what has not begun by then is dropped, and one that nobody waits for
+            any longer is stopped.
+
+    Raises:
+        Unavailable: no thread came free before `deadline`.
     """
-    future = asyncio.get_running_loop().run_in_executor(pool, function, *args)
+    work = pool.submit(function, *args)
+    future = asyncio.wrap_future(work)
     try:
+        if deadline is not None:
+            await asyncio.wait([future], timeout=deadline.left)
+            if work.cancel():
+                raise Unavailable("Too many slow reads are waiting. Try again in a moment.", retry_after=2)
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError:
-                continue
-        if not future.cancelled():
-            future.exception()
+        if not work.cancel():
+            if deadline is not None:
+                deadline.ends = 0.0
+            await _outlast(future)
         raise
+
+
+async def _outlast(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of `future`, however often this is cancelled meanwhile."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()
