@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from denizen.core import logs
-from denizen.core.accounts import Accounts, assemble
+from denizen.core.accounts import Accounts
+from denizen.core.assembly import assemble
 from denizen.core.deps import ACCOUNTS, STATE, installs_of
 from denizen.core.docs import mount_docs
 from denizen.core.errors import Unavailable
@@ -111,7 +112,9 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     https = urlsplit(settings.base_url).scheme == "https"
     layers.append(lambda inner: SecurityHeaders(inner, https=https))
     if settings.trusted_proxies:
-        layers.append(lambda inner: TrustedProxies(inner, proxies=settings.trusted_proxies))
+        layers.append(
+            lambda inner: TrustedProxies(inner, proxies=[str(network) for network in settings.trusted_proxies])
+        )
     probes = (f"{settings.prefix}/healthz", f"{settings.prefix}/readyz")
     layers.append(lambda inner: AllowedHosts(inner, hosts=settings.allowed_hosts, exempt=probes))
     if settings.cors_origins:

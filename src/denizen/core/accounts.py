@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,22 +11,22 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.auth import Authenticator
+from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.database import Database
 from denizen.core.events import LISTENERS, Listener
-from denizen.core.feature import Feature
-from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
-from denizen.core.options import DatabaseOptions
+from denizen.core.hashing import HashPool
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
-from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
-from denizen.core.secret import load_secret
+from denizen.core.rates import RateLimiter
 from denizen.settings import Settings
 
 
 def utc_now() -> datetime:
     """Give this instant, in UTC."""
     return datetime.now(UTC)  # noqa: TID251  (the one source of time; the rest takes it as an argument)
+
+
+MAX_TOKEN_LENGTH = 4096
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,42 +79,41 @@ class Accounts:
         host = urlsplit(self.settings.base_url).hostname
         self.passwords.check(password, context=(self.settings.site_name, host, *context))
 
+    async def recognise(self, authorization: str | None, at: datetime) -> Caller | None:
+        """Find the caller that an `Authorization` header names.
+
+        Args:
+            authorization: the header's value; `None` where there is none.
+            at: the instant to judge expiry by, in UTC.
+
+        Returns:
+            The caller, or `None` where there is no header.
+
+        Raises:
+            CredentialsInvalid: another scheme than Bearer, or a token that opens nothing.
+        """
+        if authorization is None:
+            return None
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH:
+            raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
+        for authenticator in self.authenticators:
+            caller = await authenticator(self, token, at)
+            if caller is not None:
+                return caller
+        raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
+
     async def close(self) -> None:
         """Let go of threads and connections."""
         self.hashing.close()
         await self.database.close()
 
 
-def assemble(
-    settings: Settings,
-    features: Sequence[Feature],
-    *,
-    prefix: str = "",
-    hasher: Hasher | None = None,
-    clock: Callable[[], datetime] = utc_now,
-) -> Accounts:
-    """Put an install together. Nothing is opened yet: that happens at the first use.
+Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]
+"""Recognises the bearer of a token at an instant (UTC).
 
-    Args:
-        settings: of this install.
-        features: the rooms that take part.
-        prefix: where its routes are.
-        hasher: instead of argon2id.
-        clock: instead of the machine's.
-    """
-    return Accounts(
-        settings=settings,
-        database=Database(settings.database_url, DatabaseOptions.of(settings)),
-        hashing=HashPool(hasher or Argon2Hasher(), threads=settings.hash_threads, queue=settings.hash_queue),
-        passwords=PasswordPolicy(settings.password_min_length),
-        cursors=CursorSigner(lambda: load_secret(settings)),
-        sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
-        authenticators=tuple(each for feature in features for each in feature.authenticators),
-        listeners=tuple(each for feature in features for each in feature.listeners),
-        prefix=prefix,
-        clock=clock,
-    )
-
-
-def _limit(per_minute: int) -> RateLimiter:
-    return LeakyRateLimiter(per_minute, 60) if per_minute else NullRateLimiter()
+Gives `None` for a token that is not of its kind (by prefix alone, without asking the database), raises
+`CredentialsInvalid` for one that is and opens nothing. Reads on the reading connections only: a write lock must not be
+held while a caller is recognised.
+"""

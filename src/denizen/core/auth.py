@@ -6,17 +6,14 @@ Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import UUID
 
 from denizen.core.errors import Forbidden, Unauthorized
-
-if TYPE_CHECKING:
-    from denizen.core.accounts import Accounts
 
 
 class Scope(StrEnum):
@@ -97,34 +94,3 @@ class Caller:
 def _listed(scopes: Iterable[Scope]) -> str:
     names = sorted(scope.value for scope in scopes)
     return f"the scope{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-Authenticator = Callable[["Accounts", str, datetime], Awaitable[Caller | None]]
-"""Recognises the bearer of a token at an instant (UTC).
-
-Gives `None` for a token that is not of its kind (by prefix alone, without asking the database), raises
-`CredentialsInvalid` for one that is and opens nothing. Reads on the reading connections only: a write lock must not
-be held while a caller is recognised.
-"""
-
-
-async def recognise(accounts: Accounts, authorization: str | None, at: datetime) -> Caller | None:
-    """Find the caller that an `Authorization` header names.
-
-    Returns:
-        The caller, or `None` where there is no header.
-
-    Raises:
-        CredentialsInvalid: another scheme than Bearer, or a token that opens nothing.
-    """
-    if authorization is None:
-        return None
-    scheme, _, token = authorization.partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token or len(token) > 4096:
-        raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
-    for authenticator in accounts.authenticators:
-        caller = await authenticator(accounts, token, at)
-        if caller is not None:
-            return caller
-    raise CredentialsInvalid("These credentials are unknown, expired or revoked.")

@@ -227,7 +227,7 @@ async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accou
         SchemaMissing: it is no database of this release.
         SettingsError: see `Settings`.
     """
-    from denizen.core.accounts import assemble
+    from denizen.core.assembly import assemble
     from denizen.settings import Settings
 
     accounts = assemble(settings or Settings.load(), _rooms.get())

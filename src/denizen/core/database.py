@@ -22,21 +22,13 @@ from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.base import Base
-from denizen.core.errors import Unavailable
-from denizen.core.failures import constraint_of, meaning
+from denizen.core.failures import NoDatabase, constraint_of, meaning
 from denizen.core.options import DatabaseOptions
 from denizen.core.statements import Statement
 
 __all__ = ["Base", "Database", "DatabaseOptions", "NoDatabase", "constraint_of"]
 
 Observer = Callable[[str], None]
-
-
-class NoDatabase(Unavailable):
-    """There is no SQLite file where the URL points."""
-
-    code = "no_database"
-    title = "No database"
 
 
 class Backend(Protocol):

@@ -23,7 +23,7 @@ from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsMissing, Scope, recognise
+from denizen.core.auth import Caller, CredentialsMissing, Scope
 from denizen.core.database import Reader
 
 STATE = "denizen_installs"
@@ -110,7 +110,7 @@ class Bearer(HTTPBearer):
             ScopeMissing: somebody who lacks a scope.
         """
         accounts = accounts_of(request)
-        caller = await recognise(accounts, request.headers.get("authorization"), accounts.clock())
+        caller = await accounts.recognise(request.headers.get("authorization"), accounts.clock())
         if caller is None:
             if self._optional:
                 return None

@@ -38,6 +38,13 @@ _WITHOUT_STATE = frozenset({"OperationalError", "InterfaceError", "ConnectionTim
 """Classes of psycopg's errors that say, without a SQLSTATE, that the connection is at fault."""
 
 
+class NoDatabase(Unavailable):
+    """There is no SQLite file where the URL points."""
+
+    code = "no_database"
+    title = "No database"
+
+
 def meaning(error: BaseException) -> DenizenError | None:
     """Say what `error` means to a caller, or `None` where it is no failure of the database but of the code."""
     if isinstance(error, sa.DBAPIError) and error.orig is not None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from denizen.core.auth import Authenticator
+from denizen.core.accounts import Accounts, Authenticator
 from denizen.core.events import Listener
-
-if TYPE_CHECKING:
-    from denizen.core.accounts import Accounts
 
 
 @dataclass(frozen=True, slots=True)

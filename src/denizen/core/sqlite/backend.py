@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.util.concurrency import await_
 
 from denizen.core.errors import Unavailable
+from denizen.core.failures import NoDatabase
 from denizen.core.options import DatabaseOptions
 from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner, WritingThread
 from denizen.core.statements import watch_statements
@@ -63,8 +64,6 @@ class SQLiteBackend:
             NoDatabase: there is no such file.
             sqlite3.OperationalError: it cannot be opened.
         """
-        from denizen.core.database import NoDatabase
-
         path = path_of(url)
         if not path.is_file():
             raise NoDatabase(

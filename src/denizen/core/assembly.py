@@ -1,0 +1,52 @@
+"""Puts an install together out of settings and features, for the application and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from denizen.core.accounts import Accounts, utc_now
+from denizen.core.database import Database
+from denizen.core.feature import Feature
+from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
+from denizen.core.options import DatabaseOptions
+from denizen.core.paging import CursorSigner
+from denizen.core.passwords import PasswordPolicy
+from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
+from denizen.core.secret import load_secret
+from denizen.settings import Settings
+
+
+def assemble(
+    settings: Settings,
+    features: Sequence[Feature],
+    *,
+    prefix: str = "",
+    hasher: Hasher | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Accounts:
+    """Put an install together. Nothing is opened yet: that happens at the first use.
+
+    Args:
+        settings: of this install.
+        features: the rooms that take part.
+        prefix: where its routes are.
+        hasher: instead of argon2id.
+        clock: instead of the machine's.
+    """
+    return Accounts(
+        settings=settings,
+        database=Database(settings.database_url, DatabaseOptions.of(settings)),
+        hashing=HashPool(hasher or Argon2Hasher(), threads=settings.hash_threads, queue=settings.hash_queue),
+        passwords=PasswordPolicy(settings.password_min_length),
+        cursors=CursorSigner(lambda: load_secret(settings)),
+        sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
+        authenticators=tuple(each for feature in features for each in feature.authenticators),
+        listeners=tuple(each for feature in features for each in feature.listeners),
+        prefix=prefix,
+        clock=clock,
+    )
+
+
+def _limit(per_minute: int) -> RateLimiter:
+    return LeakyRateLimiter(per_minute, 60) if per_minute else NullRateLimiter()
