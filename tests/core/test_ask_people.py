@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import subprocess
 import sys
-import termios
 
 import pytest
 
@@ -18,14 +16,14 @@ CONFIRM = "from denizen.core.commands import confirm; confirm('Erase everybody?'
 def at_terminal(program: str, *answers: tuple[bytes, bytes]) -> tuple[int, str]:
     """Run Python with a terminal of its own; when it shows the first of a pair, type the second."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-c", program]
+    # A session leader without a terminal gets the first one that it opens; `getpass` asks that one.
+    command = [sys.executable, "-c", f"import os; os.open(os.ttyname(0), os.O_RDWR); {program}"]
     with subprocess.Popen(
         command,
         stdin=slave,
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(slave)
         shown, left = b"", list(answers)
