@@ -103,16 +103,16 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def show_load(load: Load | None) -> list[str]:
-    """Return rate, median and 99th percentile as cells; a star for refusals and broken connections."""
+    """Return rate, median, 99th percentile and processor time as cells; a star for refusals and broken connections."""
     if load is None:
-        return ["", "", ""]
+        return ["", "", "", ""]
     star = "*" if load.refused or load.broken else ""
-    return [f"{load.rate:,.0f}{star}", f"{load.p50_ms:.1f}", f"{load.p99_ms:.1f}"]
+    return [f"{load.rate:,.0f}{star}", f"{load.p50_ms:.1f}", f"{load.p99_ms:.1f}", f"{load.cpu_us:,.0f}"]
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> str:
     """Return the table of one run's comparisons, with a line for every star in it."""
-    rows = [["requests a second, ms", "tutorial", "p50", "p99", "denizen", "p50", "p99", "times", "target", ""]]
+    rows = [["", "tutorial", "p50", "p99", "cpu", "denizen", "p50", "p99", "cpu", "times", "target", ""]]
     notes = []
     for item in comparisons:
         times = "" if item.times is None else f"{item.times:.1f}"
@@ -122,7 +122,8 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> str:
         for who, load in (("tutorial", item.peer), ("denizen", item.denizen)):
             if load and (load.refused or load.broken):
                 notes.append(f"* {name}, {who}: {load.refused:,} of {load.answers:,} refused, {load.broken:,} broken")
-    return "\n".join([table(rows), *notes])
+    legend = "requests a second; p50 and p99 in ms; cpu: the server's processor time for one answer in µs"
+    return "\n".join([table(rows), legend, *notes])
 
 
 def show_figures(figures: Sequence[Figure]) -> str:

@@ -29,7 +29,8 @@ class Load:
     """What came of it.
 
     `rate` is answers a second that were no refusals; `refused` counts those that are not 2xx or 3xx, `broken`
-    connections that failed or timed out.
+    connections that failed or timed out. `cpu_us` is the server's processor time for one answer, in microseconds: what
+    an answer costs, even where others keep the machine busy.
     """
 
     rate: float
@@ -38,6 +39,7 @@ class Load:
     p99_ms: float
     refused: int
     broken: int
+    cpu_us: float = 0.0
 
 
 def best_generator() -> Generator:

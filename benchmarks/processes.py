@@ -56,9 +56,9 @@ def leave_measured_core() -> None:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with nothing of the caller's own Denizen in it, and `settings`."""
+    """Return this process's environment with the code of this clone, none of the caller's own settings, and `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "TUTORIAL_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+    return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **settings}
 
 
 def spawn(command: Sequence[str], *, settings: Mapping[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -167,13 +167,19 @@ class Server:
         self.stop()
         raise ProgramFailed(f"{' '.join(self._command)} did not answer:\n{tail(self._log)}")
 
+    def _family(self) -> list[psutil.Process]:
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children(recursive=True)]
+
     def memory(self) -> int:
         """Return the bytes that the process holds; of several, the largest."""
-        assert self._process is not None
-        family = [self._process.pid]
-        with contextlib.suppress(psutil.Error):
-            family += [child.pid for child in psutil.Process(self._process.pid).children(recursive=True)]
-        return max(memory(pid) for pid in family)
+        return max(memory(process.pid) for process in self._family())
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process and its children have taken so far."""
+        times = [process.cpu_times() for process in self._family()]
+        return float(sum(time.user + time.system for time in times))
 
     def stop(self) -> None:
         """Ask it to end, and end it if it has not after ten seconds. Does nothing when it is down."""

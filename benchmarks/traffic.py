@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +34,7 @@ def middle(rounds: Sequence[Load]) -> Load:
         p99_ms=median(load.p99_ms for load in rounds),
         refused=sum(load.refused for load in rounds),
         broken=sum(load.broken for load in rounds),
+        cpu_us=median(load.cpu_us for load in rounds),
     )
 
 
@@ -55,7 +57,10 @@ def put_load(contender: Contender, case: Case, plan: Plan, seconds: float) -> Lo
     path = plan.folder / f"{contender.name}-{case.replace(' ', '-')}.tsv"
     if case == "create" or not path.exists():
         write_requests(contender.requests(case), path)
-    return run_load(contender.server.port, path, seconds=seconds, generator=plan.generator)
+    before = contender.server.cpu_seconds()
+    load = run_load(contender.server.port, path, seconds=seconds, generator=plan.generator)
+    taken = contender.server.cpu_seconds() - before
+    return replace(load, cpu_us=1e6 * taken / load.answers if load.answers else 0.0)
 
 
 def compare(plan: Plan, kind: Kind, title: str, tutorial: Tutorial, denizen: Denizen | None) -> list[Comparison]:
