@@ -102,6 +102,14 @@ def test_messages_that_quote_are_replaced(kind: str, context: dict[str, Any]) ->
     assert found.errors[0].message.startswith("Input ")
 
 
+def test_number_that_was_sent_is_not_in_the_words() -> None:
+    found = invalid(
+        [{"type": "value_error", "loc": ("body", "pin"), "msg": "Value error, 4711 is taken", "input": 4711}]
+    )
+
+    assert found.errors[0].message == "Input is not valid"
+
+
 def test_words_of_our_own_validators_are_kept() -> None:
     found = invalid([{"type": "value_error", "loc": ("query", "a"), "msg": "Value error, must be even.", "input": 3}])
 

@@ -234,6 +234,9 @@ def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> 
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["code"] == "server_busy"
         assert server.connect().get("/healthz").status == 200
+        for _ in range(4):
+            server.connect()
+        assert server.connect().is_closed(within=1)
 
 
 def test_longest_idle_connection_makes_room(tmp_path: Path) -> None:

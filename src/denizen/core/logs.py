@@ -66,7 +66,8 @@ def configure(*, level: str = "INFO", format: LogFormat = "auto", stream: TextIO
     handler.addFilter(_worth_saying)
     root = logging.getLogger()
     for old in root.handlers[:]:
-        root.removeHandler(old)
+        if type(old) is logging.StreamHandler:  # ours, or `basicConfig`'s; a collector of errors may stay
+            root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.raiseExceptions = False

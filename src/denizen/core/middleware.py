@@ -123,7 +123,7 @@ class AllowedHosts:
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str], exempt: Iterable[str] = ("/healthz", "/readyz")) -> None:
         self.app = app
-        names = {name.lower().rstrip(".") for name in hosts}
+        names = {f"[{name}]" if name.count(":") > 1 and name[0] != "[" else name.lower().rstrip(".") for name in hosts}
         self._any = "*" in names
         self._exact = frozenset(name.encode() for name in names if not name.startswith("*."))
         self._below = tuple(name[1:].encode() for name in names if name.startswith("*."))
@@ -136,7 +136,7 @@ class AllowedHosts:
             await self.app(scope, receive, send)
             return
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and self._allowed(hosts[0]):
+        if len(hosts) == 1 and len(hosts[0]) < 300 and self._allowed(hosts[0]):
             await self.app(scope, receive, send)
             return
         content = document(
@@ -209,9 +209,13 @@ class TrustedProxies:
         return address is not None and any(ip_address(address) in network for network in self._networks)
 
 
-@lru_cache(maxsize=4096)
 def _address(hop: str) -> str | None:
     """Give the IP address of a hop in one form: no port, no brackets, IPv4 in its own form; `None` if it is none."""
+    return _parse_address(hop) if len(hop) < 100 else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(hop: str) -> str | None:
     text = hop.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

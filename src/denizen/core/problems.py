@@ -199,7 +199,7 @@ def _message(item: Mapping[str, Any]) -> str:
         return _OUR_WORDS[kind]
     if kind in ("value_error", "assertion_error"):
         message = message.partition(", ")[2] or message
-        quotes = any(mark in message for mark in "'\"`")
+        quotes = any(mark in message for mark in "'\"`") or (isinstance(sent, int | float) and str(sent) in message)
     else:
         quotes = not _QUOTING.isdisjoint(item.get("ctx") or ())
     if quotes or (isinstance(sent, str) and len(sent) > 3 and sent in message):

@@ -36,7 +36,8 @@ class ServerLimits:
         write_timeout: without a byte taken of an answer.
         keep_alive: idle between requests.
         linger: to let a client read an answer that came before its body was complete.
-        max_connections: at once; beyond it the longest idle is closed, and where none is idle requests get a 503.
+        max_connections: at once; beyond it the longest idle is closed, and where none is idle requests get a 503;
+            beyond the double nobody is listened to.
         open_paths: that answer beyond `max_connections` as well.
         grace: for requests in flight when the server is told to stop; the process is gone 3 seconds later at most.
     """
@@ -164,7 +165,9 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; closes the longest idle connection when there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
+        if len(self.connections) > 2 * self.limits.max_connections:
+            transport.abort()
+        elif len(self.connections) > self.limits.max_connections:
             others = [connection for connection in self.connections if isinstance(connection, Protocol)]
             longest = min(others, key=lambda connection: connection.idle_since)
             if longest.idle_since < math.inf:

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self, TypeVar
 
-from fastapi import APIRouter, params
+from fastapi import APIRouter
 from fastapi._compat import field_annotation_is_sequence
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import _get_flat_fields_from_params, _get_param_aliases
@@ -296,7 +296,7 @@ class Route(APIRoute):
         handle = super().get_route_handler()
         names = _names_of(self.endpoint, route.dependant)
         body = route.body_field
-        is_json = body is not None and not isinstance(body.field_info, params.Form)
+        is_json = body is not None and getattr(body.field_info, "media_type", "") == "application/json"
         own_limit = self._own_limit
 
         async def answer(plain: Request) -> Response:

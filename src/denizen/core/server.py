@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
@@ -294,6 +295,8 @@ def run(
         SystemExit: the address is taken or the application does not start; the reason is in the log.
     """
     limits = limits or ServerLimits()
+    if reload:
+        limits = replace(limits, grace=min(limits.grace, 1))  # nobody wants to wait for an open page
     config = ServerConfig(
         app,
         limits=limits,
