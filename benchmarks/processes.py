@@ -56,7 +56,7 @@ def leave_measured_core() -> None:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with the code of this clone, none of the caller's own settings, and `settings`."""
+    """Return this process's environment with this clone's code, none of the caller's own settings, and `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "TUTORIAL_"))}
     return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **settings}
 
