@@ -1,1 +1,1 @@
-"""Moving people in and out: import and export, row by row, in memory that does not grow with the file."""
+"""Accounts in bulk: in from files and out to files, with the truth told about every row."""

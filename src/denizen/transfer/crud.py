@@ -1,0 +1,182 @@
+"""The SQL of bulk work: whole batches in one statement each.
+
+A batch travels as one JSON text, and what it gives comes back as one, on both databases. On SQLite that makes a batch
+one step of one statement, during which Python is free for the next batch; row by row the two would wait for each
+other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging table and from there costs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import String, cast, func, select, text, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.transfer.schemas import EXPORTED, STORED, Account
+from denizen.users.crud import TAKEN
+from denizen.users.models import User
+
+KINDS: Final = tuple(TAKEN)
+"""The columns that two accounts cannot share, in the order in which a clash is told."""
+
+Taken = Mapping[str, Mapping[str, str]]
+"""By column: who (an id) holds which value."""
+
+_TYPES: Final = {
+    "id": "uuid",
+    "is_active": "boolean",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "version": "integer",
+}
+_NAMES: Final = ", ".join(STORED)
+_ON_SQLITE: Final = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(STORED)))
+_ON_POSTGRESQL: Final = ", ".join(
+    f"CAST(row ->> {index} AS {_TYPES.get(name, 'text')})" for index, name in enumerate(STORED)
+)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_INSERT: Final = {  # made of names that stand in this file
+    "sqlite": text(
+        f"INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_SQLITE} "  # noqa: S608
+        "FROM json_each(:rows) WHERE true ON CONFLICT DO NOTHING"
+    ),
+    "postgresql": text(
+        f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608
+        "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
+        "SELECT CAST(json_agg(id) AS text) FROM landed"
+    ),
+}
+_ROOM_FOR_A_BATCH: Final = text("PRAGMA cache_size = -16000")
+"""16 MB instead of 2: a batch touches pages all over nine indexes, and what does not fit is written twice."""
+
+_LAST_ROW: Final = text("SELECT coalesce(max(rowid), 0) FROM denizen_users")
+_ROWS_BEHIND: Final = text("SELECT json_group_array(id) FROM denizen_users WHERE rowid > :last")
+
+
+async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
+    """Store what can be stored, in order; the unique indexes decide.
+
+    Args:
+        db: a writing session; it is not committed.
+        accounts: no two with the same id.
+
+    Returns:
+        The ids of those that were stored.
+    """
+    dialect = (await db.connection()).dialect.name
+    rows = _encode([account[: len(STORED)] for account in accounts])
+    if dialect == "postgresql":
+        return set(json.loads((await db.execute(_INSERT[dialect], {"rows": rows})).scalar_one() or "[]"))
+    await db.execute(_ROOM_FOR_A_BATCH)
+    last = (await db.execute(_LAST_ROW)).scalar_one()
+    stored = await db.execute(_INSERT[dialect], {"rows": rows})
+    if stored.rowcount == len(accounts):  # type: ignore[attr-defined]
+        return {account.id for account in accounts}
+    # What this transaction stored has the highest row numbers, since nobody else writes meanwhile.
+    return set(json.loads((await db.execute(_ROWS_BEHIND, {"last": last})).scalar_one()))
+
+
+_HOLDERS_ON: Final = {
+    "sqlite": """
+        SELECT json_group_array(json_array(u.{column}, u.id))
+        FROM json_each(:wanted) AS w CROSS JOIN denizen_users AS u ON u.{column} = w.value
+    """,
+    "postgresql": """
+        SELECT CAST(json_agg(json_build_array(u.{column}, u.id)) AS text) FROM denizen_users AS u
+        WHERE u.{column} IN (SELECT CAST(jsonb_array_elements_text(CAST(:wanted AS jsonb)) AS {type}))
+    """,
+}
+_HOLDERS: Final = {
+    (dialect, column): text(pattern.format(column=column, type=_TYPES.get(column, "text")))
+    for dialect, pattern in _HOLDERS_ON.items()
+    for column in KINDS
+}
+
+
+async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str, dict[str, str]]:
+    """Return who holds what `accounts` ask for, as it is now."""
+    dialect = (await db.connection()).dialect.name
+    asked = list(accounts)
+    taken: dict[str, dict[str, str]] = {}
+    for column in KINDS:
+        place = Account._fields.index(column)
+        wanted = [value for account in asked if (value := account[place]) is not None]
+        found = "[]"
+        if wanted:
+            found = (await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})).scalar_one() or "[]"
+        taken[column] = dict(json.loads(found))
+    return taken
+
+
+class Seen:
+    """What earlier rows of a file asked for, for dry runs: on disk, in a file that SQLite erases by itself.
+
+    Only digests of the values are kept.
+    """
+
+    def __init__(self) -> None:
+        self._scratch = sqlite3.connect("", isolation_level=None)
+        self._scratch.execute("PRAGMA journal_mode=OFF")
+        self._scratch.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+
+    def find(self, column: str, value: str) -> int | None:
+        """Return the line whose row asked for `value` first."""
+        found = self._scratch.execute("SELECT line FROM seen WHERE digest = ?", (_digest(column, value),)).fetchone()
+        return None if found is None else int(found[0])
+
+    def add(self, account: Account) -> None:
+        """Keep what `account` asks for."""
+        asked = ((column, getattr(account, column)) for column in KINDS)
+        rows = [(_digest(column, value), account.line) for column, value in asked if value is not None]
+        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Erase it."""
+        self._scratch.close()
+
+
+def _digest(column: str, value: str) -> bytes:
+    return hashlib.blake2b(f"{column}\0{value}".encode(), digest_size=16).digest()
+
+
+# --- Out ---------------------------------------------------------------------------------------------
+
+
+def _as_text(name: str, dialect: str) -> Any:
+    """Give a column as `Account` has it. SQLite stores ids and times in that form already."""
+    column = getattr(User, name)
+    if name == "id":
+        return type_coerce(column, String) if dialect == "sqlite" else cast(column, String)
+    if name not in {"created_at", "updated_at"}:
+        return column
+    if dialect == "sqlite":
+        return type_coerce(column, String)
+    return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+
+
+async def list_accounts(
+    db: AsyncSession, *, after: str | None, limit: int, is_active: bool | None, with_hashes: bool
+) -> list[tuple[Any, ...]]:
+    """Return the next accounts in the order of their ids, as text and numbers.
+
+    Args:
+        db: a reading session.
+        after: the id behind which to begin; `None` for the first.
+        limit: how many at most.
+        is_active: only those that are, or are not.
+        with_hashes: with `hashed_password` as last column behind `EXPORTED`.
+    """
+    dialect = (await db.connection()).dialect.name
+    names = (*EXPORTED, "hashed_password") if with_hashes else EXPORTED
+    query = select(*(_as_text(name, dialect) for name in names)).order_by(User.id).limit(limit)
+    if after is not None:
+        query = query.where(User.id > UUID(after))
+    if is_active is not None:
+        query = query.where(User.is_active == is_active)
+    return [tuple(row) for row in await db.execute(query)]

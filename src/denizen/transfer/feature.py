@@ -1,0 +1,16 @@
+"""What this room offers to the application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from denizen.core.feature import CommandGroup, Feature
+
+
+def _commands() -> Any:
+    from denizen.transfer.cli import app
+
+    return app
+
+
+FEATURE = Feature("transfer", commands=(CommandGroup("users", _commands),))

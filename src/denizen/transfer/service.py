@@ -1,0 +1,362 @@
+"""Bringing accounts in and taking them out, batch by batch, with the truth told about every row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.database import Database
+from denizen.core.errors import DenizenError, StorageFull, Unavailable
+from denizen.core.events import record
+from denizen.core.hashing import HashingBusy, Lane
+from denizen.core.types import format_utc
+from denizen.transfer import crud
+from denizen.transfer.crud import KINDS, Seen, Taken
+from denizen.transfer.errors import RowRejected
+from denizen.transfer.events import UsersImported
+from denizen.transfer.schemas import Account, Row, RowReader, RowResult, make_account, refused
+from denizen.users.crud import TAKEN
+
+MAX_BATCH: Final = 5_000
+EXPORT_BATCH: Final = 2_000
+
+_FIRST_BATCH: Final = 500
+_LEAST_BATCH: Final = 100
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_BATCH_PASSWORDS: Final = 100
+
+_BATCH_SECONDS: Final = 0.15
+"""How long a batch should keep others from writing: SQLite has one writer at a time."""
+
+_PAUSE: Final = 0.25
+"""For how much of a batch's time others may write before the next one (SQLite). Other processes look for the lock now
+and then; without a pause they would find it taken again and again."""
+
+_SLICE_SECONDS: Final = 0.002
+"""How long rows are checked before the event loop gets a turn."""
+
+_WRITE_SECONDS: Final = 60.0
+_TRIES: Final = 3
+
+
+async def import_users(
+    accounts: Accounts,
+    chunks: AsyncIterable[bytes],
+    reader: RowReader,
+    *,
+    dry_run: bool = False,
+    max_batch: int = MAX_BATCH,
+) -> AsyncGenerator[list[RowResult]]:
+    """Create an account for every row that can have one.
+
+    The next batch is read and checked while one is being written. Each is a transaction of its own, sized so that it
+    takes a sixth of a second: when the process is killed, whole batches are in, and another run brings in the rest.
+
+    Args:
+        accounts: where.
+        chunks: the bytes of the file, in pieces of any size.
+        reader: of the file's form.
+        dry_run: write nothing, and tell what would be.
+        max_batch: rows in one transaction at most.
+
+    Yields:
+        The results of one batch, in the order of the file, once they are committed. Closing the generator ends it.
+
+    Raises:
+        FileRefused: before anything was written.
+        Unavailable, StorageFull: nothing of the batch in hand was written, unless the commit itself was cut off.
+    """
+    pace = _Pace(max_batch, pause=_PAUSE if accounts.database.kind == "sqlite" and not dry_run else 0.0)
+    batches = _batches(accounts, chunks, reader, pace)
+    seen = Seen() if dry_run else None
+    ahead = asyncio.create_task(_next(batches))
+    try:
+        while (batch := await ahead) is not None:
+            ahead = asyncio.create_task(_next(batches))
+            if seen is None:
+                results = batch.results + await _store(accounts, batch, pace)
+            else:
+                results = batch.results + await _try_out(accounts.database, batch, seen)
+            yield sorted(results) if batch.results else results
+    finally:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)
+        await batches.aclose()
+        if seen is not None:
+            seen.close()
+
+
+async def export_users(
+    database: Database, *, is_active: bool | None = None, with_hashes: bool = False, batch: int = EXPORT_BATCH
+) -> AsyncGenerator[list[tuple[Any, ...]]]:
+    """Read all accounts in the order of their ids, each batch a short read of its own.
+
+    What changes meanwhile is read as it is when its turn comes; an account that is there all the time comes once.
+
+    Args:
+        database: to read.
+        is_active: only those that are, or are not.
+        with_hashes: with the hash of the password as last column.
+        batch: how many to read at once.
+
+    Yields:
+        Rows of `EXPORTED`, as text and numbers.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    after: str | None = None
+    while True:
+        async with database.read.slow() as db:
+            rows = await crud.list_accounts(db, after=after, limit=batch, is_active=is_active, with_hashes=with_hashes)
+        if rows:
+            yield rows
+            after = rows[-1][0]
+        if len(rows) < batch:
+            return
+
+
+# --- Batches -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows that are written together: those that may be, and the results of those that cannot."""
+
+    accounts: list[Account] = field(default_factory=list)
+    results: list[RowResult] = field(default_factory=list)
+    passwords: int = 0
+
+    def add(self, accounts: Accounts, row: Row, at: str) -> None:
+        """Check `row` and put it where it belongs."""
+        try:
+            if isinstance(row.values, DenizenError):
+                raise row.values
+            account = make_account(row.line, row.values, at=at)
+            if account.password is not None:
+                accounts.check_password(account.password, account.username, account.email, account.full_name)
+                self.passwords += 1
+        except DenizenError as error:
+            self.results.append(refused(row.line, error))
+        else:
+            self.accounts.append(account)
+
+
+class _Pace:
+    """How many rows the next batch has, and when it may be written."""
+
+    def __init__(self, most: int, *, pause: float) -> None:
+        self._most = most
+        self._pause = pause
+        self._free_at = 0.0
+        self.rows = min(_FIRST_BATCH, most)
+
+    async def wait(self) -> None:
+        """Let others write."""
+        left = self._free_at - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def note(self, rows: int, seconds: float) -> None:
+        """Learn from a batch that took `seconds`."""
+        self._free_at = time.monotonic() + seconds * self._pause
+        fitting = int(rows * _BATCH_SECONDS / max(seconds, 0.001))
+        self.rows = min(max(fitting, _LEAST_BATCH), 4 * self.rows, self._most)
+
+
+async def _next(batches: AsyncIterator[_Batch]) -> _Batch | None:
+    return await anext(batches, None)
+
+
+async def _batches(
+    accounts: Accounts, chunks: AsyncIterable[bytes], reader: RowReader, pace: _Pace
+) -> AsyncGenerator[_Batch]:
+    """Read and check rows, giving way to whatever else the event loop has to do."""
+    batch, size = _Batch(), 0
+    at, until = format_utc(accounts.clock()), 0.0
+    async for rows, read in _pieces(chunks, reader):
+        size += read
+        for row in rows:
+            batch.add(accounts, row, at)
+            count = len(batch.accounts) + len(batch.results)
+            if count >= pace.rows or size >= _BATCH_BYTES or batch.passwords >= _BATCH_PASSWORDS:
+                yield batch
+                batch, size, at = _Batch(), 0, format_utc(accounts.clock())
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _SLICE_SECONDS
+    if batch.accounts or batch.results:
+        yield batch
+
+
+async def _pieces(chunks: AsyncIterable[bytes], reader: RowReader) -> AsyncIterator[tuple[Iterator[Row], int]]:
+    async for chunk in chunks:
+        yield reader.feed(chunk), len(chunk)
+    yield reader.finish(), 0
+
+
+# --- Writing -----------------------------------------------------------------------------------------
+
+
+async def _store(accounts: Accounts, batch: _Batch, pace: _Pace) -> list[RowResult]:
+    """Write a batch."""
+    rows, results = batch.accounts, list[RowResult]()
+    if batch.passwords:
+        rows, results = await _hash_passwords(accounts, rows)
+    await pace.wait()
+    began = time.monotonic()
+    if rows:
+        results += await _write(accounts, rows)
+    pace.note(len(batch.accounts) + len(batch.results), time.monotonic() - began)
+    return sorted(results) if batch.passwords else results
+
+
+async def _write(accounts: Accounts, rows: Sequence[Account]) -> list[RowResult]:
+    """Write `rows` in one transaction; in two halves where the database refuses them in a way of its own."""
+    committing = False
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            async with accounts.writing(timeout=_WRITE_SECONDS) as db:
+                results = await _insert(db, rows)
+                if accounts.listeners:
+                    created = tuple(UUID(result.id) for result in results if result.id is not None)
+                    await record(db, UsersImported(created))
+                committing = True
+        except (IntegrityError, DataError):
+            break
+        except StorageFull:
+            raise
+        except Unavailable:
+            # Whoever lost a deadlock was rolled back and may try again. Whether a commit that was cut off was made, nobody
+            # knows.
+            if committing or not tries_left:
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            return results
+    if len(rows) == 1:
+        return [refused(rows[0].line, RowRejected("The database does not take this row."))]
+    half = len(rows) // 2
+    return await _write(accounts, rows[:half]) + await _write(accounts, rows[half:])
+
+
+async def _insert(db: AsyncSession, rows: Sequence[Account]) -> list[RowResult]:
+    """Store what the unique indexes let in, and tell who is in the way of the others."""
+    results: dict[int, RowResult] = {}
+    lines: dict[str, int] = {}
+    left = rows
+    for _ in range(_TRIES):
+        refusals: list[Account] = []
+        for run in _distinct(left):
+            stored = await crud.insert_accounts(db, run)
+            for account in run:
+                if account.id in stored:
+                    lines[account.id] = account.line
+                    results[account.line] = RowResult(account.line, "created", account.id)
+                else:
+                    refusals.append(account)
+        if not refusals:
+            break
+        taken = await crud.find_taken(db, refusals)
+        told = {account.line: _clash(account, taken, lines) for account in refusals}
+        results.update((line, result) for line, result in told.items() if result is not None)
+        # Who was in the way may have gone since: then the row gets another try.
+        left = [account for account in refusals if told[account.line] is None]
+    for account in left:
+        if account.line not in results:
+            results[account.line] = refused(account.line, RowRejected("The database does not take this row."))
+    return [results[account.line] for account in rows]
+
+
+def _distinct(rows: Sequence[Account]) -> Iterator[Sequence[Account]]:
+    """Split `rows` wherever an id comes again, so that ids tell which of them were stored."""
+    begin, ids = 0, set[str]()
+    for place, account in enumerate(rows):
+        if account.id in ids:
+            yield rows[begin:place]
+            begin, ids = place, set()
+        ids.add(account.id)
+    yield rows[begin:]
+
+
+def _clash(account: Account, taken: Taken, lines: Mapping[str, int]) -> RowResult | None:
+    """Tell whose place `account` wanted to take.
+
+    Args:
+        account: that was not stored.
+        taken: who holds what.
+        lines: of the accounts that this file brought in, by id. Those of later rows are in nobody's way.
+    """
+    for column in KINDS:
+        holder = taken[column].get(getattr(account, column))
+        if holder is None:
+            continue
+        line = lines.get(holder)
+        if line is None or line < account.line:
+            return _already(account, column, line)
+    return None
+
+
+def _already(account: Account, column: str, line: int | None) -> RowResult:
+    kind, detail, name = TAKEN[column]
+    if line is not None:
+        detail = f"{detail}, in line {line} of this file"
+    return RowResult(account.line, "refused", None, kind.code, name, detail)
+
+
+async def _hash_passwords(accounts: Accounts, rows: Sequence[Account]) -> tuple[list[Account], list[RowResult]]:
+    """Hash the passwords of `rows`; not those of accounts that are there already, which would take long for nothing."""
+    async with accounts.database.read.slow() as db:
+        taken = await crud.find_taken(db, (row for row in rows if row.password is not None))
+    clashes = {row.line: clash for row in rows if row.password is not None and (clash := _clash(row, taken, {}))}
+    places = asyncio.Semaphore(accounts.settings.hash_threads)
+
+    async def ready(row: Account) -> Account:
+        if row.password is None:
+            return row
+        async with places:
+            return row._replace(hashed_password=await _hash(accounts, row.password), password=None)
+
+    return list(await asyncio.gather(*(ready(row) for row in rows if row.line not in clashes))), list(clashes.values())
+
+
+async def _hash(accounts: Accounts, password: str) -> str:
+    """Hash one password; wait while sign-ins and sign-ups fill the queue."""
+    for _ in range(_TRIES):
+        try:
+            return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
+        except HashingBusy as busy:
+            await asyncio.sleep(busy.retry_after or 1)
+    return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
+
+
+async def _try_out(database: Database, batch: _Batch, seen: Seen) -> list[RowResult]:
+    """Tell what `_store` would."""
+    async with database.read.slow() as db:
+        taken = await crud.find_taken(db, batch.accounts)
+    results = []
+    for count, account in enumerate(batch.accounts):
+        clash = _clash(account, taken, {}) or _clash_in_file(account, seen)
+        if clash is None:
+            seen.add(account)
+        results.append(clash or RowResult(account.line, "valid"))
+        if count % 100 == 0:
+            await asyncio.sleep(0)
+    return results
+
+
+def _clash_in_file(account: Account, seen: Seen) -> RowResult | None:
+    for column in KINDS:
+        value = getattr(account, column)
+        line = None if value is None else seen.find(column, value)
+        if line is not None:
+            return _already(account, column, line)
+    return None
