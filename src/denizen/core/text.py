@@ -1,4 +1,4 @@
-"""The string and number types that schemas and query parameters are made of.
+"""The string, number and time types that schemas and query parameters are made of.
 
 Every string from outside goes through `Text`: a lone surrogate cannot be written as UTF-8 (it would surface as an
 error deep in a driver), and U+0000 is text to SQLite but not to PostgreSQL. Both are refused at the door.
@@ -6,10 +6,12 @@ error deep in a driver), and U+0000 is text to SQLite but not to PostgreSQL. Bot
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 MAX_INTEGER: Final = 2**53 - 1
@@ -56,3 +58,21 @@ Count = Annotated[int, Ge(0), Le(MAX_INTEGER)]
 
 Integer = Annotated[int, Ge(-MAX_INTEGER), Le(MAX_INTEGER)]
 """Any whole number that survives JSON, Python and both databases unchanged."""
+
+_PLUS_LOST: Final = re.compile(r"(T\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)", re.IGNORECASE)
+
+
+def _restore_plus(value: object) -> object:
+    """Read `...T09:30:00 01:00` as it was meant: in a query string a `+` that is not escaped arrives as a space."""
+    return _PLUS_LOST.sub(r"\1+\2", value) if isinstance(value, str) else value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_out_of_range", "must lie between the years 1 and 9999") from None
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_restore_plus), AfterValidator(_in_utc)]
+"""A time with its zone, as in RFC 3339; brought to UTC, so that one instant has one form."""

@@ -14,8 +14,7 @@ from denizen.core.errors import Invalid
 from denizen.core.ids import parse_id
 from denizen.keys import crud, service
 from denizen.keys.errors import KeyNotFound
-from denizen.keys.models import MAX_NAME_LENGTH
-from denizen.keys.schemas import KeyRead
+from denizen.keys.schemas import KeyCreate, KeyRead
 
 app = typer.Typer(help="Make, list and revoke API keys.")
 
@@ -35,15 +34,15 @@ def _lifetime(text: str) -> timedelta | None:
     return life
 
 
-def _scopes(text: str) -> frozenset[Scope]:
+def _scopes(text: str) -> set[Scope]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
-        return frozenset(Scope)
+        return set(Scope)
     wanted = known_scopes(names)
     if not wanted or len(wanted) != len(set(names)):
         known = "\n".join(f"  {scope.value:<14} {meaning}" for scope, meaning in SCOPES.items())
         raise Invalid(f"--scopes takes these, separated by commas, or all:\n{known}", field="scopes")
-    return wanted
+    return set(wanted)
 
 
 @app.command()
@@ -58,14 +57,12 @@ async def create(
 
     Example: denizen keys create --name "nightly import" --scopes users:read,users:import --expires 30d
     """
-    if not 0 < len(name) <= MAX_NAME_LENGTH:
-        raise Invalid(f"--name takes 1 to {MAX_NAME_LENGTH} characters.", field="name")
-    wanted, life = _scopes(scopes), _lifetime(expires)
+    data, life = KeyCreate(name=name, scopes=_scopes(scopes)), _lifetime(expires)
     async with open_accounts() as accounts:
         at = accounts.clock()
         async with accounts.writing() as db:
             key, token = await service.issue_key(
-                db, name=name, scopes=wanted, maker=None, expires_at=at + life if life else None, at=at
+                db, name=data.name, scopes=data.scopes, maker=None, expires_at=at + life if life else None, at=at
             )
         Output(as_json).row({**KeyRead.model_validate(key).model_dump(mode="json"), "token": token}, title="API key")
 

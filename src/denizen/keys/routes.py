@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanWriteKeys, CurrentCaller, Db, Now, ReadDb
-from denizen.core.errors import Invalid, Unavailable
+from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
 from denizen.core.ids import parse_id
 from denizen.core.problems import responses
 from denizen.core.routing import Router
@@ -20,6 +20,8 @@ from denizen.keys.schemas import KeyCreate, KeyCreated, KeyRead
 router = Router(tags=["keys"])
 
 _AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+_ANY = (Invalid, UnknownParameter, Unavailable)
+_WRITING = (*_ANY, StorageFull)
 
 
 class KeyQuery(BaseModel):
@@ -37,7 +39,7 @@ class KeyQuery(BaseModel):
     response_model=KeyCreated,
     operation_id="create_key",
     summary="Make an API key",
-    responses=responses(*_AUTH, KeyBeyondMaker, KeyExpiryInvalid, Invalid, Unavailable),
+    responses=responses(*_AUTH, KeyBeyondMaker, KeyExpiryInvalid, *_WRITING),
 )
 async def create_key(caller: CanWriteKeys, db: Db, at: Now, data: KeyCreate, response: Response) -> KeyCreated:
     """Make a key with no more scopes than your own, that ends no later, and that is revoked when yours is."""
@@ -53,7 +55,7 @@ async def create_key(caller: CanWriteKeys, db: Db, at: Now, data: KeyCreate, res
     response_model=list[KeyRead],
     operation_id="list_keys",
     summary="List API keys",
-    responses=responses(*_AUTH, Invalid, Unavailable),
+    responses=responses(*_AUTH, *_ANY, RepeatedParameter),
 )
 async def list_keys(caller: CanWriteKeys, db: ReadDb, query: Annotated[KeyQuery, Query()]) -> list[Key]:
     """List all keys, ended ones too, in the order of their making."""
@@ -65,7 +67,7 @@ async def list_keys(caller: CanWriteKeys, db: ReadDb, query: Annotated[KeyQuery,
     response_model=KeyRead,
     operation_id="get_current_key",
     summary="Read your own API key",
-    responses=responses(CredentialsMissing, CredentialsInvalid, Unavailable),
+    responses=responses(CredentialsMissing, CredentialsInvalid, *_ANY),
 )
 async def get_current_key(caller: CurrentCaller, db: ReadDb) -> Key:
     """Describe the key that this request was made with. Needs no scope."""
@@ -77,9 +79,11 @@ async def get_current_key(caller: CurrentCaller, db: ReadDb) -> Key:
     status_code=204,
     operation_id="revoke_key",
     summary="Revoke an API key",
-    responses=responses(*_AUTH, KeyNotFound, KeyBeyondMaker, Unavailable),
+    responses=responses(*_AUTH, KeyNotFound, KeyBeyondMaker, *_WRITING),
 )
-async def revoke_key(caller: CanWriteKeys, key_id: str, db: Db, at: Now) -> None:
+async def revoke_key(
+    caller: CanWriteKeys, key_id: Annotated[str, Path(description="A UUIDv7.")], db: Db, at: Now
+) -> None:
     """End a key at once, and every key that was made with it."""
     found = parse_id(key_id)
     if found is None:

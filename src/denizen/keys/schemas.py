@@ -5,10 +5,10 @@ from typing import Annotated
 from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.auth import Scope
-from denizen.core.text import Storable
+from denizen.core.text import Instant, Storable
 from denizen.keys.models import MAX_NAME_LENGTH
 
 
@@ -29,7 +29,7 @@ class KeyCreate(BaseModel):
         Field(min_length=1, description="What its holder may do: no more than you may.", examples=[["users:read"]]),
     ]
     expires_at: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Field(description="When it ends: not after the key it is made with, which is also the default."),
     ] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +19,15 @@ Who = Annotated[str, typer.Argument(metavar="WHO", help="Id, e-mail address or u
 COLUMNS = ("id", "username", "email", "full_name", "is_active", "created_at")
 
 
-def _facts(user: User | tuple[Any, ...]) -> dict[str, Any]:
-    row = user if isinstance(user, tuple) else tuple(getattr(user, name) for name in READ_FIELDS)
+def _facts(user: User | crud.Row) -> dict[str, Any]:
+    row = crud.row_of(user) if isinstance(user, User) else user
     return dict(zip(READ_FIELDS, row, strict=True))
+
+
+def _named(cleared: Iterable[str] = (), **options: Any) -> UserUpdate:
+    """Check the options that were given, as the API checks a body."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return UserUpdate.model_validate(given | dict.fromkeys(cleared))
 
 
 @app.command()
@@ -41,16 +48,17 @@ async def create(
 
     Example: denizen users create --username ada --email ada@example.org --full-name "Ada Lovelace"
     """
+    data = _named(username=username, email=email, full_name=full_name, external_id=external_id)
     password = None if no_password else ask_password(stdin=password_stdin)
     async with open_accounts() as accounts:
         async with accounts.writing() as db:
             user = await service.create_account(
                 accounts,
                 db,
-                username=username,
-                email=email,
-                full_name=full_name,
-                external_id=external_id,
+                username=data.username,
+                email=data.email,
+                full_name=data.full_name,
+                external_id=data.external_id,
                 is_active=not inactive,
                 password=password,
             )
@@ -117,21 +125,13 @@ async def edit(
 
     Example: denizen users edit ada --full-name "Augusta Ada King" --clear external_id
     """
-    given = {
-        "email": email,
-        "username": username,
-        "full_name": full_name,
-        "external_id": external_id,
-        "is_active": active,
-    }
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for name in clear or ():
-        if name not in {"username", "email", "full_name", "external_id"}:
-            raise Invalid(f"--clear takes username, email, full_name or external_id, not {name}.")
-        changes[name] = None
-    if not changes:
+    if unknown := set(clear or ()) - {"username", "email", "full_name", "external_id"}:
+        raise Invalid(f"--clear takes username, email, full_name or external_id, not {min(unknown)}.")
+    data = _named(
+        clear or (), username=username, email=email, full_name=full_name, external_id=external_id, is_active=active
+    )
+    if not data.model_fields_set:
         raise Invalid("Nothing to change: name a field, for example --full-name.")
-    data = UserUpdate.model_validate(changes)
     async with open_accounts() as accounts:
         async with accounts.writing() as db:
             user = await crud.find_user(db, who)

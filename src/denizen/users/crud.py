@@ -24,7 +24,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from denizen.core.base import Base
 from denizen.core.database import Reader, constraint_of
 from denizen.core.errors import Conflict
-from denizen.core.identifiers import email_key, username_key
+from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
 from denizen.users.errors import (
@@ -43,6 +43,12 @@ Row = tuple[Any, ...]
 """Values in the order of `READ_FIELDS`."""
 
 READ_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(getattr(User, name) for name in READ_FIELDS)
+
+
+def row_of(user: User) -> Row:
+    """Give the row that a list would show."""
+    return tuple(getattr(user, name) for name in READ_FIELDS)
+
 
 TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
     "email_key": (EmailTaken, "Email already registered", "email"),
@@ -108,21 +114,33 @@ async def create_user(db: AsyncSession, user: User) -> User:
     return user
 
 
-async def get_user(db: AsyncSession, user_id: UUID, *, for_update: bool = False) -> User:
+async def get_user(db: AsyncSession, user_id: UUID) -> User:
     """Return the account `user_id`.
-
-    Args:
-        db: any session; nothing is written.
-        user_id: whose.
-        for_update: let nobody else change it before this transaction ends.
 
     Raises:
         UserNotFound: there is none.
     """
-    query = select(User).where(User.id == user_id)
-    user = (await db.scalars(query.with_for_update() if for_update else query)).one_or_none()
+    user = (await db.scalars(select(User).where(User.id == user_id))).one_or_none()
     if user is None:
         raise UserNotFound("User not found")
+    return user
+
+
+async def lock_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> User:
+    """Return the account `user_id`, and let nobody else change it before this transaction ends.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        version: the only version that will do, or `None` for whichever is there.
+
+    Raises:
+        UserNotFound, UserChanged: nothing there, or no longer that version.
+    """
+    query = select(User).where(*_exactly(user_id, version)).with_for_update()
+    user = (await db.scalars(query)).one_or_none()
+    if user is None:
+        raise await _explain_miss(db, user_id)
     return user
 
 
@@ -144,14 +162,19 @@ async def find_user(db: AsyncSession, who: str) -> User:
     Raises:
         UserNotFound: there is none.
     """
-    user_id = parse_id(who)
-    if user_id is not None:
-        return await get_user(db, user_id)
-    if "@" in who:
-        return await get_user_by_email(db, who)
-    user = (await db.scalars(select(User).where(User.username_key == username_key(who)))).one_or_none()
+    nobody = UserNotFound("No account has this id, e-mail address or username.")
+    try:
+        if (user_id := parse_id(who)) is not None:
+            known_by = User.id == user_id
+        elif "@" in who:
+            known_by = User.email_key == email_key(clean_email(who))
+        else:
+            known_by = User.username_key == username_key(who)
+    except (EmailInvalid, UsernameInvalid):
+        raise nobody from None
+    user = (await db.scalars(select(User).where(known_by))).one_or_none()
     if user is None:
-        raise UserNotFound("User not found")
+        raise nobody
     return user
 
 
@@ -184,8 +207,8 @@ async def update_user(
     async with _conflicts_named(db, values, user_id):
         row = (await db.execute(change)).one_or_none()
     if row is None:
-        await _explain_miss(db, user_id)
-    return tuple(row or ())
+        raise await _explain_miss(db, user_id)
+    return tuple(row)
 
 
 async def delete_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> None:
@@ -198,17 +221,17 @@ async def delete_user(db: AsyncSession, user_id: UUID, *, version: int | None) -
         delete(User).where(*_exactly(user_id, version)).returning(User.id).execution_options(synchronize_session=False)
     )
     if (await db.execute(erase)).one_or_none() is None:
-        await _explain_miss(db, user_id)
+        raise await _explain_miss(db, user_id)
 
 
 def _exactly(user_id: UUID, version: int | None) -> list[ColumnElement[bool]]:
     return [User.id == user_id] if version is None else [User.id == user_id, User.version == version]
 
 
-async def _explain_miss(db: AsyncSession, user_id: UUID) -> None:
+async def _explain_miss(db: AsyncSession, user_id: UUID) -> UserNotFound | UserChanged:
     if (await db.execute(select(User.id).where(User.id == user_id))).one_or_none() is None:
-        raise UserNotFound("User not found")
-    raise UserChanged("The account has changed since you read it. Read it again, then decide anew.")
+        return UserNotFound("User not found")
+    return UserChanged("The account has changed since you read it. Read it again, then decide anew.")
 
 
 async def read_user(reads: Reader, user_id: UUID) -> Row:

@@ -11,12 +11,12 @@ from pydantic import BeforeValidator
 from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
-from denizen.core.errors import Invalid, TooMany, Unavailable
+from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
 from denizen.core.ids import parse_id
 from denizen.core.paging import CursorInvalid
-from denizen.core.passwords import PasswordRefused
+from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.users import crud, service
@@ -30,13 +30,16 @@ from denizen.users.errors import (
     UsernameTooSimilar,
     UserNotFound,
 )
-from denizen.users.schemas import READ_FIELDS, UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
+from denizen.users.schemas import UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
 
 router = Router(tags=["users"])
 
 _AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken)
-_NAMES = (Invalid, EmailInvalid, UsernameInvalid)
+_NAMES = (EmailInvalid, UsernameInvalid)
+_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
+_ANY = (Invalid, UnknownParameter, Unavailable)
+_WRITING = (*_ANY, StorageFull)
 
 _ETAG = {"ETag": {"description": "The version of the account, for `If-Match`.", "schema": {"type": "string"}}}
 
@@ -64,7 +67,7 @@ async def version_of(
     """Read `If-Match`: one of our ETags, or `*` for whichever version there is."""
     if if_match is None or if_match.strip() == "*":
         return None
-    found = re.fullmatch(r'\s*"(\d{1,15})"\s*', if_match, re.ASCII)
+    found = re.fullmatch(r'\s*"([1-9]\d{0,14})"\s*', if_match, re.ASCII)
     if found is None:
         raise UserChanged("If-Match names no version that this account has had.")
     return int(found[1])
@@ -103,19 +106,19 @@ def _link(accounts: Accounts, request: Request, cursor: str) -> str:
             ScopeMissing,
             *_TAKEN,
             *_NAMES,
-            PasswordRefused,
+            *_PASSWORD,
             TooMany,
             HashingBusy,
-            Unavailable,
+            *_WRITING,
         ),
     },
+    openapi_extra={"security": [{}]},  # beside the key: credentials are optional
 )
 async def create_user(request: Request, accounts: Here, caller: OptionalCaller, db: Db, data: UserCreate) -> Response:
     """Sign up, or create an account for somebody. Needs no credentials while sign-up is open."""
     address = request.client.host if request.client else None
     user = await service.open_account(accounts, db, data, caller=caller, address=address)
-    row = tuple(getattr(user, name) for name in READ_FIELDS)
-    return _answer(row, status=201, location=accounts.public_url(f"/users/{user.id}"))
+    return _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
 
 
 @router.get(
@@ -131,7 +134,7 @@ async def create_user(request: Request, accounts: Here, caller: OptionalCaller, 
                 "X-Total-Count": {"schema": {"type": "integer"}, "description": "Where `count` asked for it."},
             }
         },
-        **responses(*_AUTH, *_NAMES, ListingUnsupported, CursorInvalid, Unavailable),
+        **responses(*_AUTH, *_ANY, RepeatedParameter, *_NAMES, ListingUnsupported, CursorInvalid),
     },
 )
 async def list_users(
@@ -153,7 +156,7 @@ async def list_users(
     response_model=UserRead,
     operation_id="get_user",
     summary="Read an account",
-    responses={200: {"headers": _ETAG}, **responses(*_AUTH, UserNotFound, Unavailable)},
+    responses={200: {"headers": _ETAG}, **responses(*_AUTH, UserNotFound, *_ANY)},
 )
 async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Response:
     """Read one account."""
@@ -167,7 +170,7 @@ async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Respo
     summary="Change an account",
     responses={
         200: {"headers": _ETAG},
-        **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, Unavailable),
+        **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
     },
 )
 async def update_user(
@@ -182,7 +185,7 @@ async def update_user(
     status_code=204,
     operation_id="delete_user",
     summary="Delete an account",
-    responses=responses(*_AUTH, UserNotFound, UserChanged, Unavailable),
+    responses=responses(*_AUTH, UserNotFound, UserChanged, *_WRITING),
 )
 async def delete_user(caller: CanWriteUsers, user_id: UserId, version: Version, db: Db) -> None:
     """Erase an account at once, and what belongs to it."""

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from annotated_types import MaxLen
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
 from denizen.core.ids import parse_id
-from denizen.core.text import Storable
+from denizen.core.text import Instant, Storable
 
 MAX_LIMIT = 1000
 MAX_SKIP = 10_000_000
@@ -88,7 +88,8 @@ class UserUpdate(BaseModel):
     email: Email | None = None
     full_name: FullName | None = None
     external_id: ExternalId | None = None
-    is_active: bool = True
+    # `null` is refused: an account is active or not. The default means "not named", so it is kept out of the document.
+    is_active: Annotated[bool, Field(json_schema_extra=lambda schema: schema.pop("default"))] = True
 
 
 class UserRead(BaseModel):
@@ -136,14 +137,14 @@ def dump_users(rows: list[tuple[Any, ...]]) -> bytes:
     return to_json([dict(zip(READ_FIELDS, row, strict=True)) for row in rows])
 
 
-def _split_ids(value: Any) -> Any:
-    """Read ids separated by commas; one that is no id of ours names nobody, and is dropped."""
-    if not isinstance(value, str):
-        return value
-    parts = [part.strip() for part in value.split(",")]
+def _read_ids(value: Any) -> Any:
+    """Read ids separated by commas or given one by one; what is no id of ours names nobody, and is dropped."""
+    if value is None:
+        return None
+    parts = ",".join([value] if isinstance(value, str) else map(str, value)).split(",")
     if len(parts) > MAX_IDS:
         raise PydanticCustomError("too_many_ids", f"takes at most {MAX_IDS} ids")
-    return tuple(found for part in parts if (found := parse_id(part)) is not None)
+    return tuple(sorted({found for part in parts if (found := parse_id(part.strip())) is not None}))
 
 
 class UserQuery(BaseModel):
@@ -174,14 +175,14 @@ class UserQuery(BaseModel):
     is_active: bool | None = None
     id__in: Annotated[
         tuple[UUID, ...] | None,
-        BeforeValidator(_split_ids),
-        Field(description=f"Ids, separated by commas; at most {MAX_IDS}.", json_schema_extra={"type": "string"}),
+        BeforeValidator(_read_ids),
+        Field(description=f"Ids, separated by commas or one by one; at most {MAX_IDS}."),
     ] = None
-    created_at__gte: AwareDatetime | None = None
-    created_at__gt: AwareDatetime | None = None
-    created_at__lte: AwareDatetime | None = None
-    created_at__lt: AwareDatetime | None = None
-    updated_at__gte: AwareDatetime | None = None
-    updated_at__gt: AwareDatetime | None = None
-    updated_at__lte: AwareDatetime | None = None
-    updated_at__lt: AwareDatetime | None = None
+    created_at__gte: Instant | None = None
+    created_at__gt: Instant | None = None
+    created_at__lte: Instant | None = None
+    created_at__lt: Instant | None = None
+    updated_at__gte: Instant | None = None
+    updated_at__gt: Instant | None = None
+    updated_at__lte: Instant | None = None
+    updated_at__lt: Instant | None = None

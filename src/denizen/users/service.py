@@ -120,7 +120,7 @@ def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addre
 
 
 async def change_user(db: AsyncSession, user_id: UUID, data: UserUpdate, *, version: int | None, at: datetime) -> Row:
-    """Set the fields that `data` names.
+    """Set the fields that `data` names; where it names none nothing changes, not even the version.
 
     Args:
         db: a writing session.
@@ -137,10 +137,12 @@ async def change_user(db: AsyncSession, user_id: UUID, data: UserUpdate, *, vers
     """
     named = data.model_dump(include=data.model_fields_set)
     values: dict[str, Any] = dict(named)
-    if "username" in named or "email" in named:
-        # The two are judged together (a username with an @ must be the same person's address), so the other one is
-        # needed, and held.
-        user = await crud.get_user(db, user_id, for_update=True)
+    if not named or named.keys() & {"username", "email"}:
+        # The two names are judged together (a username with an @ must be the same person's address), so the other one
+        # is needed, and held.
+        user = await crud.lock_user(db, user_id, version=version)
+        if not named:
+            return crud.row_of(user)
         identity = identify(named.get("username", user.username), named.get("email", user.email))
         values |= identity._asdict()
     row = await crud.update_user(db, user_id, values, version=version, at=at)
