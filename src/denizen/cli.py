@@ -52,9 +52,10 @@ def main() -> None:
     try:
         with exit_codes():
             refuse_passwords(arguments)
-    except typer.Exit:
-        sys.exit(MISUSED)
-    build(wanted(arguments))(prog_name="denizen")
+            program = build(wanted(arguments))
+    except typer.Exit as ended:
+        sys.exit(MISUSED if ended.exit_code == REFUSED else ended.exit_code)
+    program(prog_name="denizen")
 
 
 def wanted(arguments: Sequence[str]) -> AbstractSet[str]:
