@@ -154,6 +154,16 @@ def test_terminal_gets_plain_lines_in_colour() -> None:
     assert json.loads(pipe.getvalue())["event"] == "careful"
 
 
+def test_uvicorn_run_by_hand_says_where_it_is(out: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+    logs.configure(format="json", stream=out)
+    logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "http://127.0.0.1:8000")
+    logs.configure(format="json", stream=out, serving=True)
+    logging.getLogger("uvicorn.error").info("Uvicorn running again")
+
+    assert [event["event"] for event in events(out)] == ["Uvicorn running on http://127.0.0.1:8000"]
+
+
 def test_level_is_kept(out: io.StringIO) -> None:
     log.debug("quiet")
     logging.getLogger("uvicorn.access").info("GET /?secret=1")

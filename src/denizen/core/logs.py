@@ -25,6 +25,7 @@ LogFormat = Literal["auto", "console", "json"]
 
 MASK: Final = "***"
 _DEPTH: Final = 6
+_UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _FACTS: Final = "denizen_facts"
 _REPORTED: Final = "_denizen_reported"
 _SECRET_NAMES: Final = re.compile(
@@ -51,13 +52,20 @@ def logger(name: str) -> BoundLogger:
     return bound
 
 
-def configure(*, level: str = "INFO", format: LogFormat = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
+def configure(
+    *,
+    level: str = "INFO",
+    format: LogFormat = "auto",  # noqa: A002
+    stream: TextIO | None = None,
+    serving: bool = False,
+) -> None:
     """Send every log line of this process to `stream` (standard error) in one form. Never called inside a host.
 
     Args:
-        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`; below `DEBUG` Uvicorn and Alembic say only what went wrong.
+        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`; above `DEBUG` SQLAlchemy and Alembic say only what went wrong.
         format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
         stream: where to write.
+        serving: by `denizen serve`, which says itself where it is: Uvicorn says only what went wrong, too.
     """
     out = stream if stream is not None else sys.stderr
     console = is_console(format, out)
@@ -73,11 +81,12 @@ def configure(*, level: str = "INFO", format: LogFormat = "auto", stream: TextIO
     logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
     quiet = logging.NOTSET if level.upper() == "DEBUG" else logging.WARNING
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy", "watchfiles"):
+    for name in (*_UVICORN, "alembic", "sqlalchemy", "watchfiles"):
         foreign = logging.getLogger(name)
         foreign.handlers.clear()
         foreign.propagate = name != "uvicorn.access"  # its lines carry query strings
-        foreign.setLevel(quiet)
+        if serving or name not in _UVICORN:
+            foreign.setLevel(quiet)
 
 
 def is_console(format: LogFormat, stream: TextIO) -> bool:  # noqa: A002
@@ -150,11 +159,12 @@ def _to_json(_: WrappedLogger, __: str, event_dict: EventDict) -> str:
 
 
 def _formatter(*, console: bool, colors: bool) -> ProcessorFormatter:
+    clock = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console, key="ts")
     shared: list[Processor] = [
         _facts_of_record,
         merge_contextvars,
         add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        clock,
         _without_color_message,
     ]
     if console:

@@ -46,7 +46,7 @@ STATUS: Final[Mapping[type[DenizenError], int]] = {
 }
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 _LISTED: Final = 100
 
 

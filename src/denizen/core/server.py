@@ -71,7 +71,7 @@ class ServerConfig(uvicorn.Config):
 
     def configure_logging(self) -> None:
         """Set up logging in this process, and in each worker again."""
-        logs.configure(level=self.level, format=self.form)
+        logs.configure(level=self.level, format=self.form, serving=True)
 
 
 class Server(uvicorn.Server):
