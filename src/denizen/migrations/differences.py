@@ -7,7 +7,7 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Table
+from sqlalchemy import CheckConstraint, Connection, Table, inspect
 
 from denizen.migrations.environment import METADATA, options
 
@@ -17,7 +17,22 @@ _WORDS = {"add": "lacks", "remove": "has, and should not have,"}
 def differences(connection: Connection) -> list[str]:
     """Say in words how the database differs from the models, as Alembic sees it."""
     context = MigrationContext.configure(connection, opts=options())
-    return [sentence for found in compare_metadata(context, METADATA) for sentence in _in_words(found)]
+    found = [sentence for one in compare_metadata(context, METADATA) for sentence in _in_words(one)]
+    return [*found, *_rules(connection)]
+
+
+def _rules(connection: Connection) -> Iterator[str]:
+    """CHECKs by their names, which Alembic does not compare."""
+    inspector = inspect(connection)
+    there = set(inspector.get_table_names())
+    for table in METADATA.sorted_tables:
+        if table.name in there:
+            has = {str(rule["name"]) for rule in inspector.get_check_constraints(table.name)}
+            wants = {str(rule.name) for rule in table.constraints if isinstance(rule, CheckConstraint)}
+            yield from (f"The database lacks the rule {table.name}.{name}." for name in sorted(wants - has))
+            yield from (
+                f"The database has, and should not have, the rule {table.name}.{name}." for name in sorted(has - wants)
+            )
 
 
 def broken_references(connection: Connection) -> list[str]:
