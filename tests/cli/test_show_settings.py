@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from secrets import token_urlsafe
 
+import pytest
+from typer.testing import CliRunner
+
+from denizen.cli import build
 from tests.cli.conftest import Run
 
 
@@ -34,15 +38,16 @@ def test_settings_are_a_table_for_people(denizen: Run) -> None:
     assert any(line.split() == ["DENIZEN_SIGNUP", "open", "default"] for line in shown.stdout.splitlines())
 
 
-def test_unknown_variable_stops_every_command(denizen: Run) -> None:
-    for command in (["settings"], ["keys", "list"], ["serve"], ["doctor"], ["openapi"], ["migrate", "status"]):
-        refused = denizen(*command, WORKER="3")
+@pytest.mark.usefixtures("environment")
+def test_unknown_variable_stops_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENIZEN_WORKER", "3")
+    program = build()
 
-        assert refused.returncode == 2
-        assert refused.stdout == ""
-        assert refused.stderr == (
-            "Error: DENIZEN_WORKER (environment) is not a setting; did you mean DENIZEN_WORKERS?\n"
-        )
+    for typed in ("settings", "keys list", "users list", "serve", "doctor", "openapi", "migrate status"):
+        refused = CliRunner().invoke(program, typed.split())
+        assert (refused.exit_code, refused.stdout) == (2, ""), typed
+        sentence = "Error: DENIZEN_WORKER (environment) is not a setting; did you mean DENIZEN_WORKERS?\n"
+        assert refused.stderr == sentence
 
 
 def test_faults_are_a_problem_document_for_programs(denizen: Run) -> None:
