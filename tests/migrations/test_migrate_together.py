@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import text
 
 from denizen.migrations import runner
-from denizen.migrations.connections import MigrationOptions
+from denizen.migrations.connections import MigrationOptions, migrating
 from denizen.migrations.errors import MigrationBlocked
-from denizen.migrations.schema import SchemaKind
+from denizen.migrations.schema import SchemaKind, is_fresh
 from tests.migrations.ground import REBUILD, catalogue, connected, fill, planted, python, rows
 
 UPGRADE = """
@@ -105,6 +105,24 @@ def test_a_file_in_use_is_never_made_anew(sqlite_url: str) -> None:
 
     assert not runner.create(sqlite_url)
     assert rows(sqlite_url) == before
+
+
+def test_a_file_is_fresh_until_it_has_tables(tmp_path: Path) -> None:
+    path = tmp_path / "fresh.db"
+    assert is_fresh(path)
+    path.touch()
+    assert is_fresh(path)
+
+    runner.create(f"sqlite:///{path}")
+
+    assert not is_fresh(path)
+    (tmp_path / "letter.db").write_text("Dear Ada, " * 1000)
+    assert not is_fresh(tmp_path / "letter.db")
+
+
+def test_a_server_is_never_asked_for_a_database(postgres_url: str) -> None:
+    with pytest.raises(ValueError, match="only a SQLite database"):
+        runner.create(postgres_url)
 
 
 def stuck(how: str, flag: Path) -> str:
@@ -196,6 +214,14 @@ def test_a_file_being_written_is_waited_for_as_long_as_asked(sqlite_url: str, tm
 
     assert said == ["Somebody else is writing to the database; waiting."]
     assert runner.upgrade(sqlite_url, history=history).steps == ("denizen_9001",)
+
+
+def test_another_migration_is_waited_for_as_long_as_asked(postgres_url: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    with migrating(postgres_url), pytest.raises(MigrationBlocked, match="Another migration was still running"):
+        runner.upgrade(postgres_url, options=MigrationOptions(wait=0.3, say=said.append))
+
+    assert said == ["Another migration is running; waiting for it to end."]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX")

@@ -24,7 +24,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from denizen.core.database import NoDatabase
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
@@ -231,7 +231,16 @@ def _wait_for_turn(connection: Connection, options: MigrationOptions) -> None:
     if connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK}):
         return
     options.say("Another migration is running; waiting for it to end.")
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    try:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    except OperationalError as error:
+        if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise
+        raise MigrationBlocked(
+            f"Another migration was still running after {options.wait:g} seconds; nothing was changed. "
+            "Let it end, and try again.",
+            retry_after=60,
+        ) from None
 
 
 @contextmanager

@@ -71,7 +71,10 @@ def create(url: str | URL, options: MigrationOptions | None = None, history: His
 
     Raises:
         NoDatabase: the folder is not there.
+        ValueError: the URL is not SQLite's.
     """
+    if make_url(url).get_backend_name() != "sqlite":
+        raise ValueError("only a SQLite database is made by a program; on PostgreSQL its owner does it")
     if status(url, history).kind not in {SchemaKind.MISSING, SchemaKind.EMPTY}:
         return False
     with _ONE_AT_A_TIME, migrating(url, options, create=True) as connection:

@@ -6,13 +6,17 @@ revisions is marked breaking; the database itself carries the marks, since this 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select, text
 
+from denizen.core.sqlite.driver import connect
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.history import SHIPPED, History
 from denizen.migrations.models import VERSION_TABLE, AppliedRevision
@@ -27,6 +31,9 @@ _TABLES = {
         r"WHERE relkind IN ('r', 'p') AND relname LIKE 'denizen\_%' AND pg_catalog.pg_table_is_visible(oid)"
     ),
 }
+
+
+_MAKING_SECONDS = 10.0
 
 
 class SchemaKind(StrEnum):
@@ -140,6 +147,20 @@ async def schema_state(database: Database, history: History = SHIPPED) -> Schema
     """
     async with database.read.session() as db:
         return await (await db.connection()).run_sync(read_state, history)
+
+
+def is_fresh(path: Path) -> bool:
+    """Whether the SQLite database at `path` has yet to be made: no file, an empty one, or one being made now.
+
+    Takes no time, unlike `runner.create`, which brings Alembic with it and is the next step.
+    """
+    if not path.exists():
+        return True
+    try:
+        with closing(connect(path, timeout=_MAKING_SECONDS)) as driver:
+            return {name for (name,) in driver.execute(_TABLES["sqlite"])} <= {VERSION_TABLE}
+    except sqlite3.DatabaseError:  # no database at all: opening it will say so
+        return False
 
 
 def require_ready(state: SchemaState) -> None:
