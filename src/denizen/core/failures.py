@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sqlalchemy import MetaData, UniqueConstraint
 from sqlalchemy import exc as sa
@@ -24,13 +24,13 @@ _AWAY = frozenset(
         sqlite3.SQLITE_INTERRUPT,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
     }
 )
 
-_AWAY_STATES = ("08", "40001", "40P01", "53", "55P03", "57")
+_AWAY_STATES = ("08", "25P03", "40001", "40P01", "53", "55P03", "57", "58")
 """SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources,
-locks, operator
-intervention (statement time-out included). PostgreSQL 18, appendix A."""
+locks, operator intervention (statement time-out included), system errors. PostgreSQL 18, appendix A."""
 
 _DISK_FULL_STATE = "53100"
 
@@ -103,8 +103,8 @@ def constraint_of(error: IntegrityError, metadata: MetaData) -> str | None:
     if _is_of_psycopg(original):
         return original.diag.constraint_name
     text = str(original)
-    if found := re.fullmatch(r"CHECK constraint failed: (\w+)", text):
-        return found[1]
+    if found := re.fullmatch(r"CHECK constraint failed: (\w+)|UNIQUE constraint failed: index '(.+)'", text):
+        return found[1] or found[2]
     if found := re.fullmatch(r"UNIQUE constraint failed: (.+)", text):
         return _unique_over(found[1].split(", "), metadata)
     return None
@@ -115,12 +115,10 @@ def _unique_over(columns: list[str], metadata: MetaData) -> str | None:
     if table is None:
         return None
     wanted = {column.split(".")[1] for column in columns}
-    for index in table.indexes:
-        if index.unique and {column.name for column in index.columns} == wanted:
-            return str(index.name)
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint) and {column.name for column in constraint.columns} == wanted:
-            return str(constraint.name)
-    if {column.name for column in table.primary_key} == wanted:
-        return str(table.primary_key.name)
-    return None
+    unique: list[Any] = [
+        *(index for index in table.indexes if index.unique),
+        *(constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)),
+        table.primary_key,
+    ]
+    names = (str(each.name) for each in unique if each.name and {column.name for column in each.columns} == wanted)
+    return next(names, None)

@@ -116,7 +116,7 @@ class Start:
                     if connection is not None:
                         return connection
                     self.pooled = True
-                return await self._open(*args, **({"options": given} if given else {}), **kwargs)
+                return await self._open_pooled(*args, **({"options": given} if given else {}), **kwargs)
         except TimeoutError:
             raise psycopg.OperationalError("the database did not accept a connection in time") from None
 
@@ -146,12 +146,21 @@ class Start:
         connection.deadline = time.monotonic() + self._options.connect_timeout
         return connection
 
+    async def _open_pooled(self, *args: Any, **kwargs: Any) -> GuardedConnection:
+        """Connect, and set the one thing that poolers keep apart for each of their clients."""
+        connection = await self._open(*args, **kwargs)
+        await connection.set_autocommit(True)
+        await connection.execute("SET TimeZone = 'UTC'")
+        await connection.set_autocommit(False)
+        return connection
+
     def _start_up(self, read_only: bool) -> str:
         chosen = {
             "statement_timeout": f"{int(self._options.statement_timeout * 1000)}ms",
             "lock_timeout": f"{int(self._options.lock_timeout * 1000)}ms",
             "idle_in_transaction_session_timeout": "60s",
             "default_transaction_read_only": "on" if read_only else "off",
+            "TimeZone": "UTC",  # east of it, the last hours of the year 9999 could not be read
         }
         return " ".join(f"-c {name}={value}" for name, value in chosen.items())
 
@@ -216,9 +225,13 @@ def _watch(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) ->
         connection.deadline = until
 
     @event.listens_for(engine.sync_engine, "handle_error")
-    def part_with_standby(context: Any) -> None:
-        """After a failover the old primary only reads: drop its connections, so that new ones find the new primary."""
-        if not read_only and getattr(context.original_exception, "sqlstate", None) == READ_ONLY_STATE:
+    def part(context: Any) -> None:
+        """Drop the whole pool's connections where they are of no use any longer.
+
+        After a failover the old primary only reads: new connections find the new primary.
+        """
+        error = context.original_exception
+        if has_stale_plan(error) or (not read_only and getattr(error, "sqlstate", None) == READ_ONLY_STATE):
             context.is_disconnect = True
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -305,14 +318,23 @@ class PostgreSQLBackend:
 
     async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Run one SELECT on a psycopg connection of the reading pool."""
+        for _ in range(self._options.pool_size):
+            try:
+                return await self._rows(sql, parameters)
+            except psycopg.errors.FeatureNotSupported as error:
+                if not has_stale_plan(error):
+                    raise
+        return await self._rows(sql, parameters)
+
+    async def _rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         lent = await greenlet_spawn(self._readers.sync_engine.raw_connection)
         driver = cast(GuardedConnection, lent.driver_connection)
         try:
             cursor = driver.cursor()
             await cursor.execute(sql, parameters)
             return await cursor.fetchall()
-        except BaseException:
-            if driver.closed:
+        except BaseException as error:
+            if driver.closed or has_stale_plan(error):
                 await greenlet_spawn(lent.invalidate)
             raise
         finally:
@@ -322,6 +344,15 @@ class PostgreSQLBackend:
         """Close both pools."""
         await self._writers.dispose()
         await self._readers.dispose()
+
+
+def has_stale_plan(error: BaseException) -> bool:
+    """Whether a connection has prepared a statement for a table that a migration has changed since: it would fail at
+    it for the rest of its life. What PostgreSQL says of it may be in any language, where it says it is always the same.
+    """
+    return isinstance(error, psycopg.errors.FeatureNotSupported) and (
+        error.diag.source_function == "RevalidateCachedQuery"
+    )
 
 
 async def driver_of(connection: EngineConnection) -> GuardedConnection:

@@ -1,0 +1,73 @@
+"""What tests of the database layer stand on: a table of no room, and a measure of how the event loop turns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.database import Database
+from denizen.core.types import StringList, UtcDateTime, Uuid
+
+METADATA = MetaData()
+NOTES = Table(
+    "notes",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("text", String),
+    Column("at", UtcDateTime),
+    Column("uid", Uuid),
+    Column("words", StringList),
+    UniqueConstraint("text", name="uq_notes_text"),
+)
+
+
+async def note(db: AsyncSession, *numbers: int) -> None:
+    """Store notes, one statement each."""
+    for number in numbers:
+        await db.execute(insert(NOTES).values(number=number, text=f"note {number}"))
+
+
+async def noted(database: Database) -> list[int]:
+    """Give the numbers of all stored notes."""
+    async with database.read.session() as db:
+        return list(await db.scalars(select(NOTES.c.number).order_by(NOTES.c.number)))
+
+
+def checked_out(database: Database) -> int:
+    """Count the connections that are lent out by the pools of `database` (PostgreSQL)."""
+    backend = database.opened
+    pools: Iterable[object] = (backend._readers.pool, backend._writers.pool) if backend is not None else ()  # type: ignore[attr-defined]
+    return sum(pool.checkedout() for pool in pools)  # type: ignore[attr-defined]
+
+
+@dataclass
+class Lag:
+    """The longest time, in seconds, that the event loop did not turn."""
+
+    longest: float = 0.0
+
+
+@asynccontextmanager
+async def loop_lag(every: float = 0.005) -> AsyncIterator[Lag]:
+    """Measure by how much a short sleep oversleeps while the block runs."""
+    lag = Lag()
+
+    async def watch() -> None:
+        while True:
+            slept = time.perf_counter()
+            await asyncio.sleep(every)
+            lag.longest = max(lag.longest, time.perf_counter() - slept - every)
+
+    task = asyncio.create_task(watch())
+    try:
+        await asyncio.sleep(2 * every)
+        yield lag
+        await asyncio.sleep(2 * every)
+    finally:
+        task.cancel()
