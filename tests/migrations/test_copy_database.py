@@ -13,7 +13,7 @@ import pytest
 from denizen.core.errors import StorageFull
 from denizen.migrations import runner
 from denizen.migrations.connections import MigrationOptions
-from tests.migrations.ground import REBUILD, catalogue, connected, fill, planted, rows
+from tests.migrations.ground import REBUILD, catalogue, connected, fill, planted, python, rows
 
 
 def test_the_copy_is_the_database_as_it_was(sqlite_url: str, tmp_path: Path) -> None:
@@ -86,3 +86,39 @@ def test_without_room_for_the_copy_nothing_happens(
 
     assert runner.status(sqlite_url, history).missing == ("denizen_9001",)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["denizen.db"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from denizen.core.errors import DenizenError
+from denizen.migrations import runner
+from denizen.migrations.connections import MigrationOptions
+from denizen.migrations.history import History
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    options = MigrationOptions(copy=sys.argv[3] == "copy")
+    runner.upgrade(sys.argv[1], options=options, history=History(Path(sys.argv[2])))
+except DenizenError as error:
+    print(error.code, error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("copy", "told"),
+    [
+        ("copy", "storage_full There is no room beside"),
+        ("no-copy", "disk I/O error. Nothing was changed."),  # what SQLite makes of a file that may not grow
+    ],
+)
+def test_a_disk_that_fills_up_meanwhile_spoils_nothing(sqlite_url: str, tmp_path: Path, copy: str, told: str) -> None:
+    history = planted(tmp_path / "versions", REBUILD)
+    fill(sqlite_url, 300)
+    before = rows(sqlite_url)
+
+    printed, _ = python(FULL_DISK, sqlite_url, str(history.folders[0]), copy).communicate(timeout=30)
+
+    assert told in printed
+    assert (rows(sqlite_url), list(tmp_path.glob("*.before-*"))) == (before, [])
+    assert runner.upgrade(sqlite_url, history=history).steps == ("denizen_9001",)

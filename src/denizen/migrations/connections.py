@@ -119,6 +119,8 @@ def _on_sqlite(url: URL, options: MigrationOptions, create: bool) -> Iterator[Co
         with connection.begin():
             changes = _driver(connection).total_changes
             yield connection
+            if not _driver(connection).in_transaction:  # what came after the failure stands alone, outside of any
+                raise MigrationFailed("SQLite gave up the transaction, and a revision went on. Restore the copy.")
             if _driver(connection).total_changes != changes:
                 _check_foreign_keys(connection)
 
@@ -249,10 +251,20 @@ def _explained(url: URL, options: MigrationOptions) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
-        raise _explain(error, url, options) from error
+        raise _explain(_first_of(error), url, options) from error
 
 
-def _explain(error: Exception, url: URL, options: MigrationOptions) -> DenizenError:
+def _first_of(error: BaseException) -> BaseException:
+    """The failure that began it: SQLite ends the transaction when a disk is full, and tidying up then fails as well."""
+    found = error
+    while error.__context__ is not None:
+        error = error.__context__
+        if isinstance(error, DBAPIError | sqlite3.Error | psycopg.Error):
+            found = error
+    return found
+
+
+def _explain(error: BaseException, url: URL, options: MigrationOptions) -> DenizenError:
     original: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, psycopg.errors.LockNotAvailable):
         return MigrationBlocked(
