@@ -358,9 +358,9 @@ def _be_nice() -> None:
 
 
 def _give_back_memory() -> None:
-    """Hand the memory of past hashes back to the system: the C library keeps 19 MiB for each thread that ever hashed.
+    """Hand the memory of past hashes back to the system, as far as the C library can (see `share_one_heap`).
 
-    glibc's `malloc_trim`; elsewhere nothing happens. (Mapping it anew for each hash instead costs half as much again.)
+    Mapping it anew for each hash instead makes a hash take half as long again.
     """
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
