@@ -27,7 +27,7 @@ from denizen.core.routing import MAX_BODY_SIZE
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
-from denizen.migrations.schema import require_ready, schema_state
+from denizen.migrations.schema import is_fresh, require_ready, schema_state
 from denizen.settings import Settings
 
 log = logs.logger(__name__)
@@ -206,11 +206,11 @@ async def _set_up(accounts: Accounts) -> None:
     """Make what a fresh SQLite installation needs: the file, its schema, the secret, the first key."""
     settings = accounts.settings
     path = settings.sqlite_path
-    if path is not None and not path.exists():
+    if path is not None and await asyncio.to_thread(is_fresh, path):
         from denizen.migrations.runner import create  # with Alembic: 11 MB that are needed once
 
-        await asyncio.to_thread(create, settings.database_url)
-        log.info("database_created", path=str(path.absolute()))
+        if await asyncio.to_thread(create, settings.database_url):
+            log.info("database_created", path=str(path.absolute()))
     accounts.cursors.check()
     require_ready(await schema_state(accounts.database))
     if path is not None:
