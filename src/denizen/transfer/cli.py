@@ -8,10 +8,10 @@ import stat
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Annotated, Final
+from typing import IO, Annotated, Final, TextIO
 
 import typer
 
@@ -148,7 +148,7 @@ class _Source:
     @staticmethod
     async def open(name: str) -> AsyncGenerator[bytes]:
         """Read files in place, and wait for pipes without keeping the event loop from its work."""
-        if name == "-" and not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+        if name == "-" and _is_pipe(sys.stdin):
             stream = asyncio.StreamReader(limit=_CHUNK_BYTES)
             pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(stream), sys.stdin.buffer
@@ -159,9 +159,17 @@ class _Source:
             finally:
                 pipe.close()
             return
-        with open(sys.stdin.fileno() if name == "-" else name, "rb", closefd=name != "-") as file:  # noqa: ASYNC230
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    """Tell whether reading `stream` may have to wait."""
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # what stands in for standard input in this process is no file at all
+        return False
 
 
 # --- What an import tells ------------------------------------------------------------------------------

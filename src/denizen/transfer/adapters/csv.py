@@ -243,7 +243,7 @@ class CsvReader:
             self._begin(line)
             return None
         if self._open is None:
-            self._open = _Fields(self._delimiter, 2 * self._width + 16)
+            self._open = _Fields(self._delimiter, self._width + 8)
         text = line.decode(errors="surrogateescape")
         if not self._open.take(text, self._lines.end.decode()):
             return None

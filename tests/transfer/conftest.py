@@ -1,0 +1,63 @@
+"""Bringing in bytes and looking at what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from denizen.core.accounts import Accounts
+from denizen.transfer.adapters.formats import make_reader
+from denizen.transfer.schemas import STORED, Format, RowResult
+from denizen.transfer.service import MAX_BATCH, import_users
+from denizen.users.models import User
+from tests.cli.conftest import command, denizen, environment  # noqa: F401  (fixtures)
+
+BringIn = Callable[..., Awaitable[list[RowResult]]]
+Stored = Callable[[], Awaitable[list[dict[str, Any]]]]
+
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$Pel1u9kbjWs+2DBR3fYt9A$6goM1c+MwFE9/Hw76fYoDgLsW9gOlig8czfeXrS8OsY"
+
+
+async def in_pieces(data: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    for begin in range(0, len(data), size):
+        yield data[begin : begin + size]
+
+
+@pytest.fixture
+def bring_in(accounts: Accounts) -> BringIn:
+    """Import bytes, in pieces; gives all results."""
+
+    async def run(
+        data: bytes | str,
+        *,
+        form: Format = "csv",
+        ignore_unknown: bool = False,
+        dry_run: bool = False,
+        max_batch: int = MAX_BATCH,
+    ) -> list[RowResult]:
+        data = data if isinstance(data, bytes) else data.encode()
+        reader = make_reader(form, ignore_unknown=ignore_unknown)
+        parts = import_users(accounts, in_pieces(data), reader, dry_run=dry_run, max_batch=max_batch)
+        return [result async for part in parts for result in part]
+
+    return run
+
+
+@pytest.fixture
+def stored(accounts: Accounts) -> Stored:
+    """Look at all accounts, every column of them."""
+
+    async def look() -> list[dict[str, Any]]:
+        async with accounts.database.read.session() as db:
+            users = (await db.scalars(select(User).order_by(User.id))).all()
+            return [{name: getattr(user, name) for name in STORED} for user in users]
+
+    return look
+
+
+def told(results: Sequence[RowResult]) -> list[tuple[int, str]]:
+    """Each row's line with its code, or its outcome where it has none."""
+    return [(result.line, result.code or result.outcome) for result in results]
