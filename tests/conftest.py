@@ -123,8 +123,14 @@ def overrides() -> dict[str, Any]:
 @pytest.fixture
 def settings(database_url: str, overrides: dict[str, Any]) -> Settings:
     """Settings for this test's database."""
-    chosen = {"signup_rate_per_address": 0, "signup_rate_total": 0, "allowed_hosts": "testserver", **overrides}
-    return Settings(_env_file=None, database_url=database_url, secret_key=SECRET, base_url=BASE_URL, **chosen)
+    chosen = {
+        "base_url": BASE_URL,
+        "signup_rate_per_address": 0,
+        "signup_rate_total": 0,
+        "allowed_hosts": "testserver",
+        **overrides,
+    }
+    return Settings(_env_file=None, database_url=database_url, secret_key=SECRET, **chosen)
 
 
 @pytest.fixture

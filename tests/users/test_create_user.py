@@ -57,7 +57,12 @@ async def test_password_is_stored_as_a_hash(client: AsyncClient, accounts: Accou
         ({"username": "other"}, "email_taken", "email", "Email already registered"),
         ({"username": "other", "email": "ADA@EXAMPLE.ORG"}, "email_taken", "email", "Email already registered"),
         ({"email": "other@example.org"}, "username_taken", "username", "Username already registered"),
-        ({"email": "other@example.org", "username": "ADA"}, "username_taken", "username", "Username already registered"),
+        (
+            {"email": "other@example.org", "username": "ADA"},
+            "username_taken",
+            "username",
+            "Username already registered",
+        ),
         ({"email": "other@example.org", "username": "аda"}, "username_too_similar", "username", None),
     ],
 )
