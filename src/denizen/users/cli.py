@@ -9,6 +9,7 @@ import typer
 
 from denizen.core.commands import Json, Output, ask_password, command, confirm, open_accounts
 from denizen.core.errors import Invalid
+from denizen.core.output import write_line
 from denizen.users import crud, service
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, UserQuery, UserUpdate
@@ -74,19 +75,34 @@ async def list_(
         str, typer.Option(help="id, created_at, updated_at, username or email; - for descending.")
     ] = "id",
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
+    email: Annotated[str | None, typer.Option(help="Only this e-mail address, in any case.")] = None,
+    username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List accounts, a page at a time.
+    """List accounts, a page at a time. With --json, standard error tells where the list goes on, as JSON too.
 
     Example: denizen users list --order-by=-created_at --limit 50
+
+    Example: denizen users list --inactive --count
     """
-    asked = {"limit": limit, "cursor": cursor, "order_by": order_by, "is_active": active}
+    asked = {
+        "limit": limit,
+        "cursor": cursor,
+        "order_by": order_by,
+        "is_active": active,
+        "email": email,
+        "username": username,
+        "external_id": external_id,
+    }
     query = UserQuery.model_validate(asked | {"count": "exact" if count else None})
     async with open_accounts() as accounts:
         page = await service.list_users(accounts.database.read, accounts.cursors, query)
     out = Output(as_json)
     out.table([_facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
+    if as_json and (page.total is not None or page.next_cursor is not None):
+        write_line({"next_cursor": page.next_cursor, "total": page.total}, err=True)
     if page.total is not None:
         out.say(f"{page.total:,} in all.")
     if page.next_cursor is not None:
