@@ -1,0 +1,109 @@
+"""Who may call what: every route against every way of not being allowed to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import FastAPI
+from httpx import AsyncClient, Response
+
+from denizen.core.auth import Scope
+from denizen.core.ids import new_id
+from denizen.core.tokens import new_token
+from tests.conftest import Clock, MakeKey
+from tests.keys.conftest import bearer
+
+NEEDED: dict[tuple[str, str], Scope | None] = {
+    ("GET", "/users/"): Scope.USERS_READ,
+    ("GET", "/users/{user_id}"): Scope.USERS_READ,
+    ("PATCH", "/users/{user_id}"): Scope.USERS_WRITE,
+    ("DELETE", "/users/{user_id}"): Scope.USERS_WRITE,
+    ("POST", "/keys/"): Scope.KEYS_WRITE,
+    ("GET", "/keys/"): Scope.KEYS_WRITE,
+    ("GET", "/keys/current"): None,
+    ("DELETE", "/keys/{key_id}"): Scope.KEYS_WRITE,
+}
+"""Every address that needs a key, with the one scope that it needs."""
+
+OPEN = {("POST", "/users/"), ("GET", "/healthz"), ("GET", "/readyz")}
+
+
+async def call(client: AsyncClient, route: tuple[str, str], headers: dict[str, str]) -> Response:
+    method, path = route
+    path = path.format(user_id=new_id(), key_id=new_id())
+    body = {"name": "x", "scopes": ["keys:write"]} if "keys" in path else {}
+    return await client.request(method, path, json=body if method in {"POST", "PATCH"} else None, headers=headers)
+
+
+async def test_table_holds_every_route(app: FastAPI) -> None:
+    routes = {(verb.upper(), path) for path, verbs in app.openapi()["paths"].items() for verb in verbs}
+
+    assert routes == NEEDED.keys() | OPEN
+
+
+async def test_nobody_gets_in_without_the_scope(client: AsyncClient, make_key: MakeKey) -> None:
+    for route, scope in NEEDED.items():
+        anybody = await call(client, route, {})
+        assert (anybody.status_code, anybody.json()["code"]) == (401, "credentials_missing"), route
+        assert anybody.headers["www-authenticate"] == "Bearer"
+
+        if scope is not None:
+            lacking = await call(client, route, await make_key(*(set(Scope) - {scope})))
+            assert (lacking.status_code, lacking.json()["code"]) == (403, "scope_missing"), route
+            assert lacking.json()["detail"] == f"This needs the scope {scope}."
+
+        having = await call(client, route, await make_key(scope or Scope.USERS_EXPORT))
+        assert having.status_code not in {401, 403}, route
+
+
+async def test_what_opens_nothing_is_refused_everywhere(client: AsyncClient, make_key: MakeKey, clock: Clock) -> None:
+    expired = await make_key(expires_in=timedelta(hours=1))
+    revoked = await make_key()
+    good = (await make_key())["Authorization"].removeprefix("Bearer ")
+    own = (await client.get("/keys/current", headers=revoked)).json()["id"]
+    assert (await client.delete(f"/keys/{own}", headers=revoked)).status_code == 204
+    assert (await client.get("/keys/current", headers=expired)).status_code == 200
+    clock.turn(hours=1)
+    bad = [
+        expired,
+        revoked,
+        bearer(new_token("dzk_")),
+        bearer(new_token("dzs_")),
+        bearer(good.replace("dzk_", "dzs_")),
+        bearer(good.replace("dzk_", "DZK_")),
+        bearer(good[:-1]),
+        bearer(f"{good}A"),
+        bearer(f"{good} {good}"),
+        bearer("dzk_"),
+        bearer("garbage"),
+        bearer("\u00e9" * 47),
+        bearer("x" * 5000),
+        {"Authorization": "Bearer"},
+        {"Authorization": ""},
+        {"Authorization": good},
+        {"Authorization": f"Basic {good}"},
+        {"Authorization": f"Token {good}"},
+    ]
+
+    for route in (*NEEDED, ("POST", "/users/")):
+        for headers in bad if route == ("GET", "/users/") else bad[:4]:
+            raw = {name.encode(): value.encode() for name, value in headers.items()}
+            answer = await call(client, route, raw)  # type: ignore[arg-type]  # not every byte is ASCII
+            assert (answer.status_code, answer.json()["code"]) == (401, "credentials_invalid"), (route, headers)
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert good not in answer.text
+    for scheme in ("Bearer", "bearer", "BEARER", "Bearer  "):
+        assert (await client.get("/users/", headers={"Authorization": f"{scheme} {good}"})).status_code == 200
+
+
+async def test_refusals_do_not_tell_why(client: AsyncClient, make_key: MakeKey, clock: Clock) -> None:
+    expired = await make_key(expires_in=timedelta(hours=1))
+    clock.turn(hours=2)
+
+    refusals = [
+        (await client.get("/users/", headers=headers)).json() | {"request_id": None}
+        for headers in (expired, bearer(new_token("dzk_")))
+    ]
+
+    assert refusals[0] == refusals[1]
