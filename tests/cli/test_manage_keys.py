@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import Command
+import json
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
+
+import pytest
+
+from tests.cli.conftest import Command, Run
+from tests.cli.test_serve import URL, get, serving
+from tests.postgres import Postgres
 
 
 def test_key_is_shown_once_listed_and_revoked(command: Command) -> None:
@@ -41,3 +49,60 @@ def test_refused_key_is_a_problem_and_none_is_made(command: Command) -> None:
         assert command("keys", *arguments, "--json").problem["detail"], arguments
 
     assert command("keys", "list", "--json").rows == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "life"),
+    [
+        ((), timedelta(days=90)),
+        (("--expires", "30m"), timedelta(minutes=30)),
+        (("--expires", "12h"), timedelta(hours=12)),
+        (("--expires", "4w"), timedelta(weeks=4)),
+        (("--expires", "never"), None),
+    ],
+)
+def test_key_lives_as_long_as_asked(command: Command, asked: tuple[str, ...], life: timedelta | None) -> None:
+    made = command("keys", "create", "--name", "x", "--scopes", " users:read , users:read", *asked, "--json").row
+
+    assert made["scopes"] == ["users:read"]
+    if life is None:
+        assert made["expires_at"] is None
+    else:
+        assert datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"]) == life
+
+
+def test_what_a_key_cannot_be_is_said(command: Command) -> None:
+    for arguments, field in {
+        ("--scopes", ""): "scopes",
+        ("--scopes", "users:read,root"): "scopes",
+        ("--scopes", "all,users:read"): "scopes",
+        ("--scopes", "all", "--expires", "0d"): "expires",
+        ("--scopes", "all", "--expires", "-1d"): "expires",
+        ("--scopes", "all", "--expires", "999999w"): "expires",
+        ("--scopes", "all", "--expires", "1y"): "expires",
+        ("--scopes", "all", "--name", "x" * 101): "name",
+        ("--scopes", "all", "--name", "half \udcff"): "name",
+    }.items():
+        refused = command("keys", "create", "--name", "x", *arguments, "--json")
+        assert (refused.problem["code"], refused.problem["field"]) == ("invalid", field), arguments
+    assert command("keys", "create", "--name", "x").code == 2
+    assert command("keys", "list", "--ended", "--json").rows == []
+
+
+def test_first_key_on_postgresql_is_made_by_hand(denizen: Run, environment: dict[str, str], postgres: Postgres) -> None:
+    settings = {
+        "DATABASE_URL": postgres.create_database("keys_by_hand"),
+        "SECRET_KEY": token_urlsafe(32),
+    }
+    refused = denizen("keys", "create", "--name", "x", "--scopes", "all", **settings)
+    assert (refused.returncode, "denizen migrate up" in refused.stderr) == (1, True)
+
+    assert denizen("migrate", "up", **settings).returncode == 0
+    made = json.loads(denizen("keys", "create", "--name", "x", "--scopes", "all", "--json", **settings).stdout)
+
+    environment |= {f"DENIZEN_{name}": value for name, value in settings.items()}
+    with serving(environment) as server:
+        url = server.wait_for(URL)
+        assert get(f"{url}/keys/current", made["token"])["id"] == made["id"]
+        assert server.stop() == 0
+    assert "first API key" not in "".join(server.said)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+import json
+from pathlib import Path
+from uuid import UUID, uuid4
 
-from tests.cli.conftest import Command
+from denizen.migrations import runner
+from tests.cli.conftest import Command, Run
 
 PASSWORD = "correct horse battery"
 ADA = ("users", "create", "--username", "ada", "--email", "Ada@Example.org", "--full-name", "Ada Lovelace")
@@ -106,3 +109,71 @@ def test_list_that_cannot_be_served_is_refused(command: Command) -> None:
     for arguments in (("--order-by", "password"), ("--cursor", "forged")):
         refused = command("users", "list", "--json", *arguments)
         assert refused.problem["detail"]
+
+
+REFUSED_CHANGES = (
+    (("edit", "bob", "--email", "ADA@example.org"), "email_taken", "email"),
+    (("edit", "bob", "--username", "Ada"), "username_taken", "username"),
+    (("edit", "bob", "--username", "аda"), "username_too_similar", "username"),
+    (("edit", "bob", "--username", "ada@example.org"), "username_invalid", "username"),
+    (("edit", "bob", "--full-name", "x" * 201), "invalid", "full_name"),
+    (("edit", "bob", "--external-id", ""), "invalid", "external_id"),
+    (("edit", "bob", "--clear", "username"), "identity_missing", None),
+    (("edit", "bob", "--clear", "hashed_password"), "invalid", None),
+    (("edit", "bob"), "invalid", None),
+    (("edit", "nobody", "--full-name", "x"), "user_not_found", None),
+    (("create", "--no-password"), "identity_missing", None),
+    (("create", "--username", "eve", "--full-name", "x" * 201, "--no-password"), "invalid", "full_name"),
+    (("create", "--username", "eve", "--full-name", "half \udcff", "--no-password"), "invalid", "full_name"),
+    (("create", "--username", "eve", "--external-id", "crm-1", "--no-password"), "external_id_taken", "external_id"),
+    (("show", "a b"), "user_not_found", None),
+    (("show", "@"), "user_not_found", None),
+    (("show", "\udcff@example.org"), "user_not_found", None),
+    (("show", str(uuid4())), "user_not_found", None),
+    (("delete", "nobody", "--yes"), "user_not_found", None),
+)
+
+
+def test_refused_change_is_a_problem_and_nothing_is_changed(command: Command) -> None:
+    command(*ADA, "--external-id", "crm-1", "--no-password")
+    command("users", "create", "--username", "bob", "--no-password")
+    before = command("users", "list", "--json").rows
+
+    for arguments, code, field in REFUSED_CHANGES:
+        refused = command("users", *arguments, "--json")
+        assert (refused.problem["code"], refused.problem.get("field")) == (code, field), arguments
+        assert refused.problem["type"] == f"urn:denizen:error:{code}"
+        assert refused.out == ""
+
+    assert command("users", "list", "--json").rows == before
+
+
+def test_emptied_fields_and_found_people(command: Command) -> None:
+    command(*ADA, "--external-id", "crm-1", "--inactive", "--no-password")
+
+    emptied = command("users", "edit", "ada", "--clear", "external_id", "--clear", "username", "--activate", "--json")
+
+    assert emptied.row["external_id"] is emptied.row["username"] is None
+    assert (emptied.row["is_active"], emptied.row["version"]) == (True, 2)
+    assert command("users", "list", "--email", "ADA@EXAMPLE.ORG", "--json").row == emptied.row
+    assert command("users", "list", "--username", "ada", "--json").rows == []
+    assert command("users", "list", "--inactive", "--count", "--json").err == '{"next_cursor": null, "total": 0}\n'
+
+
+def test_commands_leave_the_password_nowhere_and_a_wrong_folder_empty(denizen: Run, tmp_path: Path) -> None:
+    lost = denizen("users", "list")
+    assert (lost.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert f"There is no database at {tmp_path}/denizen.db." in lost.stderr
+    assert "Traceback" not in lost.stderr
+    runner.create(f"sqlite:///{tmp_path}/denizen.db")
+
+    made = denizen(*ADA, "--password-stdin", "--json", stdin=f"{PASSWORD}\r\n")
+    unasked = denizen("users", "create", "--username", "bob")
+    misused = denizen("users", "create", "--password", PASSWORD)
+
+    assert json.loads(made.stdout)["username"] == "ada"
+    assert made.stderr == ""
+    assert PASSWORD.encode() not in (tmp_path / "denizen.db").read_bytes()
+    assert b"$argon2id$v=19$m=19456,t=2,p=1$" in (tmp_path / "denizen.db").read_bytes()
+    assert (unasked.returncode, misused.returncode) == (1, 2)
+    assert "--password-stdin" in unasked.stderr
