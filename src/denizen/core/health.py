@@ -92,8 +92,10 @@ def health_router(check: Check, *, patience: float = PATIENCE) -> Router:
         return found
 
     not_ready = {503: {"model": Readiness, "description": "Something that serving needs is away."}}
-    router.add_api_route("/healthz", read_health)
-    router.add_api_route("/readyz", read_readiness, responses=not_ready)
+    router.add_api_route("/healthz", read_health, operation_id="read_health", summary="Is the process alive?")
+    router.add_api_route(
+        "/readyz", read_readiness, operation_id="read_readiness", summary="Can it serve?", responses=not_ready
+    )
     router.add_api_route("/healthz", read_health, methods=["HEAD"], include_in_schema=False)
     router.add_api_route("/readyz", read_readiness, methods=["HEAD"], include_in_schema=False)
     return router

@@ -1,0 +1,115 @@
+"""The OpenAPI document: what it promises to those who make clients of it, and every change of it in a diff."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.openapi.document import SNAPSHOT, document, written
+
+OPEN = {"read_health", "read_readiness"}
+
+
+@pytest.fixture(scope="module")
+def api() -> dict[str, Any]:
+    return document()
+
+
+def operations(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each operation with its verb."""
+    for path in api["paths"].values():
+        yield from path.items()
+
+
+def test_document_is_the_one_that_was_looked_at(api: dict[str, Any]) -> None:
+    kept = SNAPSHOT.read_text(encoding="utf-8")
+
+    assert written(api) == kept, "the API changed: run `python -m tests.openapi`, and look at the diff"
+
+
+def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(api)]
+
+    assert len(names) == len(set(names))
+    verbs = {"post": "create", "get": "list|get|read", "patch": "update", "delete": "delete|revoke"}
+    for verb, operation in operations(api):
+        assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
+        assert operation["summary"]
+        assert operation["description"].endswith(".")
+        assert len(operation["tags"]) == 1
+
+
+def test_needing_a_key_is_declared(api: dict[str, Any]) -> None:
+    [scheme] = api["components"]["securitySchemes"]
+    needed = {operation["operationId"]: operation.get("security", []) for _, operation in operations(api)}
+
+    assert needed.pop("create_user") == [{scheme: []}, {}]
+    assert {name for name, schemes in needed.items() if not schemes} == OPEN
+    assert all(schemes == [{scheme: []}] for name, schemes in needed.items() if name not in OPEN)
+    assert (
+        api["components"]["securitySchemes"][scheme] | {"type": "http", "scheme": "bearer"}
+        == (api["components"]["securitySchemes"][scheme])
+    )
+
+
+def test_bodies_have_examples(api: dict[str, Any]) -> None:
+    bodies = [operation["requestBody"] for _, operation in operations(api) if "requestBody" in operation]
+
+    assert len(bodies) == 3
+    for body in bodies:
+        schema = named(api, body["content"]["application/json"]["schema"])
+        properties = [schema["properties"][name] for name in schema.get("required", [])]
+        assert "examples" in schema or all("examples" in each for each in properties)
+        assert schema["additionalProperties"] is False
+
+
+def test_answers_never_have_a_field_for_a_secret(api: dict[str, Any]) -> None:
+    for _, operation in operations(api):
+        for status, answer in operation["responses"].items():
+            for content in answer.get("content", {}).values():
+                schema = content["schema"]
+                fields = named(api, schema.get("items", schema))["properties"].keys()
+                assert not fields & {"password", "hashed_password", "token_digest", "email_key"}
+                assert ("token" in fields) == (operation["operationId"] == "create_key" and status == "201")
+
+
+def test_errors_are_documented_with_their_codes(api: dict[str, Any]) -> None:
+    for _, operation in operations(api):
+        name, answers = operation["operationId"], operation["responses"]
+        problems = {status: answer for status, answer in answers.items() if status >= "400"}
+        for status, answer in problems.items():
+            if (name, status) == ("read_readiness", "503"):
+                continue  # tells what is away in a form of its own
+            content = answer["content"]["application/problem+json"]
+            assert named(api, content["schema"])["title"] == "DenizenProblem"
+            assert content["examples"], f"{name} {status} names no code"
+            for code, example in content["examples"].items():
+                assert example["value"]["code"] == code
+                assert example["value"]["status"] == int(status)
+                assert example["value"].keys() == {"type", "title", "status", "detail", "code", "request_id"}
+        expected = {"422"}
+        expected |= {"503"} if name != "read_health" else set()
+        expected |= {"401"} if operation.get("security") else set()
+        expected |= {"403"} if operation.get("security") and name != "get_current_key" else set()
+        expected |= {"400", "413", "415"} if "requestBody" in operation else set()
+        expected |= {"404"} if any(each["in"] == "path" for each in operation.get("parameters", ())) else set()
+        assert problems.keys() >= expected, name
+
+
+def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
+    for reference in re.findall(r'"\$ref": "([^"]+)"', json.dumps(api)):
+        assert named(api, {"$ref": reference})
+
+
+def named(api: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference."""
+    found: Any = schema
+    while "$ref" in found:
+        place, found = found["$ref"].removeprefix("#/").split("/"), api
+        for step in place:
+            found = found[step]
+    return dict(found)
