@@ -1,1 +1,68 @@
-"""Denizen: the accounts database for Python teams."""
+"""Denizen: the accounts database for Python teams.
+
+This is the front door: what stands here is for other programs and stays; everything else is private and may change
+with any release. A name is loaded when it is first asked for, so that `import denizen` by itself costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from denizen.app import create_app as create_app
+    from denizen.app import install as install
+    from denizen.core.accounts import Accounts as Accounts
+    from denizen.core.auth import Caller as Caller
+    from denizen.core.auth import Scope as Scope
+    from denizen.core.deps import CurrentCaller as CurrentCaller
+    from denizen.core.deps import Db as Db
+    from denizen.core.deps import Here as Here
+    from denizen.core.deps import OptionalCaller as OptionalCaller
+    from denizen.core.deps import ReadDb as ReadDb
+    from denizen.core.deps import requires as requires
+    from denizen.core.errors import Conflict as Conflict
+    from denizen.core.errors import DenizenError as DenizenError
+    from denizen.core.errors import Invalid as Invalid
+    from denizen.core.errors import NotFound as NotFound
+    from denizen.core.errors import Unavailable as Unavailable
+    from denizen.settings import Settings as Settings
+    from denizen.settings import SettingsError as SettingsError
+    from denizen.users.crud import get_user as get_user
+    from denizen.users.crud import get_user_by_email as get_user_by_email
+    from denizen.users.errors import EmailTaken as EmailTaken
+    from denizen.users.errors import UsernameTaken as UsernameTaken
+    from denizen.users.errors import UserNotFound as UserNotFound
+    from denizen.users.models import User as User
+    from denizen.users.schemas import UserRead as UserRead
+    from denizen.users.schemas import UserUpdate as UserUpdate
+    from denizen.users.service import change_user as change_user
+    from denizen.users.service import create_account as create_account
+    from denizen.users.service import erase_user as erase_user
+
+_NAMES = {
+    "denizen.app": ("create_app", "install"),
+    "denizen.core.accounts": ("Accounts",),
+    "denizen.core.auth": ("Caller", "Scope"),
+    "denizen.core.deps": ("CurrentCaller", "Db", "Here", "OptionalCaller", "ReadDb", "requires"),
+    "denizen.core.errors": ("Conflict", "DenizenError", "Invalid", "NotFound", "Unavailable"),
+    "denizen.settings": ("Settings", "SettingsError"),
+    "denizen.users.crud": ("get_user", "get_user_by_email"),
+    "denizen.users.errors": ("EmailTaken", "UserNotFound", "UsernameTaken"),
+    "denizen.users.models": ("User",),
+    "denizen.users.schemas": ("UserRead", "UserUpdate"),
+    "denizen.users.service": ("change_user", "create_account", "erase_user"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the front door, and keep it."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'denizen' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -168,11 +168,13 @@ async def _running(accounts: Accounts, features: Sequence[Feature]) -> AsyncIter
 
     Raises:
         SchemaNotReady: the database is not one this release can work on; the text names the command to run.
+        SettingsError: there is no secret key.
     """
-    require_ready(await schema_state(accounts.database))
     jobs = [job for feature in features for job in feature.jobs]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(accounts.close)
+        require_ready(await schema_state(accounts.database))
+        accounts.cursors.check()
         for job in jobs:
             await stack.enter_async_context(_repeated(accounts, job))
         yield

@@ -126,7 +126,7 @@ def on_sqlite(code: int) -> sqlite3.OperationalError:
         (psycopg.errors.UniqueViolation("twice"), None),
         (psycopg.errors.SyntaxError("of our own"), None),
         (PoolTimeout("none free"), Unavailable),
-        (TimeoutError(), Unavailable),
+        (TimeoutError("of a host, around its own work"), None),
         (KeyError("of our own"), None),
     ],
 )

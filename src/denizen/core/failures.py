@@ -51,7 +51,7 @@ def meaning(error: BaseException) -> DenizenError | None:
         if error.connection_invalidated:
             return _away()
         return meaning(error.orig)
-    if isinstance(error, TimeoutError | sa.TimeoutError | sa.PendingRollbackError | sa.DisconnectionError):
+    if isinstance(error, sa.TimeoutError | sa.PendingRollbackError | sa.DisconnectionError):
         return _away()
     if isinstance(error, sqlite3.Error):
         return _meaning_on_sqlite(error)

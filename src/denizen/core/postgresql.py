@@ -53,6 +53,8 @@ _wanted_at: ContextVar[float] = ContextVar("wanted_at")
 class Pool(AsyncAdaptedQueuePool):
     """A pool whose users' budget begins when they ask for a connection, not when they get it."""
 
+    _sqla_logger_namespace = "sqlalchemy.pool.denizen"  # by its module's name it would talk among our own events
+
     def connect(self) -> PoolProxiedConnection:
         """Lend a connection."""
         _wanted_at.set(time.monotonic())
@@ -192,6 +194,7 @@ def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: 
         pool_recycle=1800,
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         use_native_hstore=False,
+        hide_parameters=True,  # addresses and hashes, which a host's log would print with an error
         connect_args={"async_creator_fn": _creator(start, read_only)},
     )
     _watch(engine, options, read_only=read_only)

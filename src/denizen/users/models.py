@@ -20,6 +20,8 @@ from denizen.core.ids import new_id
 from denizen.core.types import key
 
 MAX_HASH_LENGTH = 1024
+MAX_VERSION = 2**31 - 1
+"""What PostgreSQL's `integer` holds."""
 
 
 def _at_most(column: str, length: int) -> CheckConstraint:

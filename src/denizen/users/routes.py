@@ -30,6 +30,7 @@ from denizen.users.errors import (
     UsernameTooSimilar,
     UserNotFound,
 )
+from denizen.users.models import MAX_VERSION
 from denizen.users.schemas import UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
 
 router = Router(tags=["users"])
@@ -67,8 +68,8 @@ async def version_of(
     """Read `If-Match`: one of our ETags, or `*` for whichever version there is."""
     if if_match is None or if_match.strip() == "*":
         return None
-    found = re.fullmatch(r'\s*"([1-9]\d{0,14})"\s*', if_match, re.ASCII)
-    if found is None:
+    found = re.fullmatch(r'\s*"([1-9]\d{0,9})"\s*', if_match, re.ASCII)
+    if found is None or int(found[1]) > MAX_VERSION:
         raise UserChanged("If-Match names no version that this account has had.")
     return int(found[1])
 

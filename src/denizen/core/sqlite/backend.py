@@ -120,7 +120,12 @@ class SQLiteBackend:
 
 
 def _engine(runner: Runner, observe: Callable[[str], None], **options: Any) -> AsyncEngine:
-    engine = create_async_engine("sqlite+denizen://", connect_args={"runner": runner}, **options)
+    engine = create_async_engine(
+        "sqlite+denizen://",
+        connect_args={"runner": runner},
+        hide_parameters=True,  # addresses and hashes, which a host's log would print with an error
+        **options,
+    )
     watch_statements(engine, observe)
     return engine
 
