@@ -15,6 +15,7 @@ from denizen.core.statements import Statement
 from denizen.core.types import UtcDateTime
 from denizen.keys.errors import KeyNotFound
 from denizen.keys.models import Key
+from denizen.keys.schemas import READ_FIELDS
 
 _at = bindparam("at", type_=UtcDateTime())
 _OPEN = Statement(
@@ -26,12 +27,27 @@ _OPEN = Statement(
 )
 
 
+_BY_ID = Statement(select(*(getattr(Key, name) for name in READ_FIELDS)).where(Key.id == bindparam("id")))
+
+
 async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
     """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one
     statement.
     """
     rows = await reads.rows(_OPEN, token_digest=token_digest, at=at)
     return rows[0] if rows else None
+
+
+async def read_key(reads: Reader, key_id: UUID) -> tuple[Any, ...]:
+    """Return the row of `key_id`, in the order of `READ_FIELDS`: the hot path.
+
+    Raises:
+        KeyNotFound: there is none.
+    """
+    rows = await reads.rows(_BY_ID, id=key_id)
+    if not rows:
+        raise KeyNotFound("API key not found")
+    return rows[0]
 
 
 async def create_key(db: AsyncSession, key: Key) -> Key:

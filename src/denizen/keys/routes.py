@@ -7,7 +7,7 @@ from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
-from denizen.core.deps import CanWriteKeys, CurrentCaller, Db, Now, ReadDb
+from denizen.core.deps import CanWriteKeys, CurrentCaller, Db, Now, ReadDb, Reads
 from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
 from denizen.core.ids import parse_id
 from denizen.core.problems import responses
@@ -15,7 +15,7 @@ from denizen.core.routing import Router
 from denizen.keys import crud, service
 from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound
 from denizen.keys.models import Key
-from denizen.keys.schemas import KeyCreate, KeyCreated, KeyRead
+from denizen.keys.schemas import KeyCreate, KeyCreated, KeyRead, dump_key
 
 router = Router(tags=["keys"])
 
@@ -69,9 +69,9 @@ async def list_keys(caller: CanWriteKeys, db: ReadDb, query: Annotated[KeyQuery,
     summary="Read your own API key",
     responses=responses(CredentialsMissing, CredentialsInvalid, *_ANY),
 )
-async def get_current_key(caller: CurrentCaller, db: ReadDb) -> Key:
+async def get_current_key(caller: CurrentCaller, reads: Reads) -> Response:
     """Describe the key that this request was made with. Needs no scope."""
-    return await crud.get_key(db, caller.id)
+    return Response(dump_key(await crud.read_key(reads, caller.id)), media_type="application/json")
 
 
 @router.delete(

@@ -1,7 +1,7 @@
 """What goes in and comes out over HTTP. The key itself comes out once, when it is made."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
@@ -49,6 +49,14 @@ class KeyRead(BaseModel):
     expires_at: datetime | None
     last_used_at: Annotated[datetime | None, Field(description="To the minute.")]
     revoked_at: datetime | None
+
+
+READ_FIELDS = tuple(KeyRead.model_fields)
+
+
+def dump_key(row: tuple[Any, ...]) -> bytes:
+    """Write one row of `READ_FIELDS` as `KeyRead` would, without making one."""
+    return to_json(dict(zip(READ_FIELDS, row, strict=True)))
 
 
 class KeyCreated(KeyRead):
