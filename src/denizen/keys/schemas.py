@@ -6,6 +6,7 @@ from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from denizen.core.auth import Scope
 from denizen.core.text import Instant, Storable
