@@ -248,6 +248,14 @@ async def test_importing_twice_tells_that_all_are_there(bring_in: BringIn, store
     assert len(await stored()) == 20
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("max_batch", [1, 2, 3, 100])
+async def test_a_line_is_named_however_far_back_it_is(bring_in: BringIn, max_batch: int, *, dry_run: bool) -> None:
+    results = await bring_in("username\nada\nbob\ncarl\nADA\n", max_batch=max_batch, dry_run=dry_run)
+
+    assert results[3].message == "Username already registered, in line 2 of this file"
+
+
 async def test_an_import_that_half_went_in_is_finished_by_another(bring_in: BringIn, stored: Stored) -> None:
     lines = [f"{new_id()},user{n}\n" for n in range(100)]
     await bring_in("id,username\n" + "".join(lines[:50]))

@@ -168,7 +168,7 @@ def test_an_export_that_fails_leaves_the_old_file(
     assert there.read_text() == "old"
 
 
-# -- as processes -------------------------------------------------------------------------------------------------------
+# -- as processes ----
 
 
 def _write_people(path: Path, count: int) -> None:

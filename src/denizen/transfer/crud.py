@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import String, cast, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.transfer.schemas import EXPORTED, STORED, Account
+from denizen.transfer.schemas import EXPORTED, STORED, Account, RowResult
 from denizen.users.crud import TAKEN
 from denizen.users.models import User
 
@@ -109,36 +109,62 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
         wanted = [value for account in asked if (value := account[place]) is not None]
         found = "[]"
         if wanted:
-            found = (await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})).scalar_one() or "[]"
+            answer = await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})
+            found = answer.scalar_one() or "[]"
         taken[column] = dict(json.loads(found))
     return taken
 
 
-class Seen:
-    """What earlier rows of a file asked for, for dry runs: on disk, in a file that SQLite erases by itself.
+async def refresh_statistics(db: AsyncSession) -> None:
+    """Let PostgreSQL look at how the table is now. Until it does so by itself, it plans as for an empty one.
 
-    Only digests of the values are kept.
+    A role that does not own the table is told so by the server, and nothing happens.
     """
+    if (await db.connection()).dialect.name == "postgresql":
+        await db.execute(text("ANALYZE denizen_users"))
+
+
+class Seen:
+    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow."""
 
     def __init__(self) -> None:
         self._scratch = sqlite3.connect("", isolation_level=None)
         self._scratch.execute("PRAGMA journal_mode=OFF")
-        self._scratch.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+        self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
 
-    def find(self, column: str, value: str) -> int | None:
-        """Return the line whose row asked for `value` first."""
-        found = self._scratch.execute("SELECT line FROM seen WHERE digest = ?", (_digest(column, value),)).fetchone()
+    def _line(self, mark: bytes) -> int | None:
+        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
         return None if found is None else int(found[0])
 
-    def add(self, account: Account) -> None:
-        """Keep what `account` asks for."""
-        asked = ((column, getattr(account, column)) for column in KINDS)
-        rows = [(_digest(column, value), account.line) for column, value in asked if value is not None]
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+    def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
+        self._scratch.execute("BEGIN")
+        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
+        self._scratch.execute("COMMIT")
+
+    def add_created(self, results: Iterable[RowResult]) -> None:
+        """Keep which line brought which account."""
+        self._add((_id_bytes(result.id), result.line) for result in results if result.id is not None)
+
+    def line_of(self, user_id: str) -> int | None:
+        """Return the line that brought an account; `None` for one that was there before."""
+        return self._line(_id_bytes(user_id))
+
+    def add_asked(self, account: Account) -> None:
+        """Keep what a row of a dry run asks for, as digests."""
+        asked = [(column, value) for column in KINDS if (value := getattr(account, column)) is not None]
+        self._add((_digest(column, value), account.line) for column, value in asked)
+
+    def line_that_asked(self, column: str, value: str) -> int | None:
+        """Return the line of a dry run whose row asked for `value` first."""
+        return self._line(_digest(column, value))
 
     def close(self) -> None:
         """Erase it."""
         self._scratch.close()
+
+
+def _id_bytes(user_id: str) -> bytes:
+    return bytes.fromhex(user_id.replace("-", ""))
 
 
 def _digest(column: str, value: str) -> bytes:

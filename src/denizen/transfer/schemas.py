@@ -249,7 +249,8 @@ def can_verify(encoded: str) -> bool:
         asked = extract_parameters(encoded)
     except (InvalidHashError, ValueError):
         return False
-    return encoded.isascii() and asked.memory_cost <= 65_536 and asked.time_cost <= 8 and asked.parallelism <= 16
+    affordable = asked.memory_cost <= 65_536 and asked.memory_cost * asked.time_cost <= 8 * 65_536
+    return encoded.isascii() and affordable and asked.parallelism <= 16
 
 
 def _is_active(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -26,14 +27,15 @@ from denizen.transfer.schemas import Account, Row, RowReader, RowResult, make_ac
 from denizen.users.crud import TAKEN
 
 MAX_BATCH: Final = 5_000
-EXPORT_BATCH: Final = 2_000
+EXPORT_BATCH: Final = 5_000
 
-_FIRST_BATCH: Final = 500
-_LEAST_BATCH: Final = 100
+_LEAST_BATCH: Final = 1_000
+"""Fewer are written more slowly: each batch touches pages all over nine indexes."""
+
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_PASSWORDS: Final = 100
 
-_BATCH_SECONDS: Final = 0.15
+_BATCH_SECONDS: Final = 0.3
 """How long a batch should keep others from writing: SQLite has one writer at a time."""
 
 _PAUSE: Final = 0.25
@@ -44,6 +46,8 @@ _SLICE_SECONDS: Final = 0.002
 """How long rows are checked before the event loop gets a turn."""
 
 _WRITE_SECONDS: Final = 60.0
+_MANY: Final = 10_000
+"""So many new accounts change how the table is best read."""
 _TRIES: Final = 3
 
 
@@ -58,7 +62,7 @@ async def import_users(
     """Create an account for every row that can have one.
 
     The next batch is read and checked while one is being written. Each is a transaction of its own, sized so that it
-    takes a sixth of a second: when the process is killed, whole batches are in, and another run brings in the rest.
+    takes a third of a second: when the process is killed, whole batches are in, and another run brings in the rest.
 
     Args:
         accounts: where.
@@ -76,22 +80,24 @@ async def import_users(
     """
     pace = _Pace(max_batch, pause=_PAUSE if accounts.database.kind == "sqlite" and not dry_run else 0.0)
     batches = _batches(accounts, chunks, reader, pace)
-    seen = Seen() if dry_run else None
+    seen = Seen()
     ahead = asyncio.create_task(_next(batches))
+    created = 0
     try:
         while (batch := await ahead) is not None:
             ahead = asyncio.create_task(_next(batches))
-            if seen is None:
-                results = batch.results + await _store(accounts, batch, pace)
-            else:
-                results = batch.results + await _try_out(accounts.database, batch, seen, pace)
-            yield sorted(results) if batch.results else results
+            results = await (_try_out if dry_run else _store)(accounts, batch, seen, pace)
+            created += sum(result.id is not None for result in results)
+            yield sorted(batch.results + results) if batch.results else results
+        if created >= _MANY:
+            with suppress(Unavailable):  # the rows are in all the same
+                async with accounts.database.write.begin(timeout=_WRITE_SECONDS) as db:
+                    await crud.refresh_statistics(db)
     finally:
         ahead.cancel()
         await asyncio.gather(ahead, return_exceptions=True)
         await batches.aclose()
-        if seen is not None:
-            seen.close()
+        seen.close()
 
 
 async def export_users(
@@ -157,7 +163,7 @@ class _Pace:
         self._most = most
         self._pause = pause
         self._free_at = 0.0
-        self.rows = min(_FIRST_BATCH, most)
+        self.rows = min(_LEAST_BATCH, most)
 
     async def wait(self) -> None:
         """Let others write."""
@@ -206,26 +212,27 @@ async def _pieces(chunks: AsyncIterable[bytes], reader: RowReader) -> AsyncItera
 # --- Writing -----------------------------------------------------------------------------------------
 
 
-async def _store(accounts: Accounts, batch: _Batch, pace: _Pace) -> list[RowResult]:
-    """Write a batch."""
+async def _store(accounts: Accounts, batch: _Batch, seen: Seen, pace: _Pace) -> list[RowResult]:
+    """Write a batch, and keep which line brought which account."""
     rows, results = batch.accounts, list[RowResult]()
     if batch.passwords:
-        rows, results = await _hash_passwords(accounts, rows)
+        rows, results = await _hash_passwords(accounts, rows, seen)
     await pace.wait()
     began = time.monotonic()
     if rows:
-        results += await _write(accounts, rows)
+        results += await _write(accounts, rows, seen)
     pace.note(len(batch.accounts) + len(batch.results), time.monotonic() - began)
+    seen.add_created(results)
     return sorted(results) if batch.passwords else results
 
 
-async def _write(accounts: Accounts, rows: Sequence[Account]) -> list[RowResult]:
+async def _write(accounts: Accounts, rows: Sequence[Account], seen: Seen) -> list[RowResult]:
     """Write `rows` in one transaction; in two halves where the database refuses them in a way of its own."""
     committing = False
     for tries_left in reversed(range(_TRIES)):
         try:
             async with accounts.writing(timeout=_WRITE_SECONDS) as db:
-                results = await _insert(db, rows)
+                results = await _insert(db, rows, seen)
                 if accounts.listeners:
                     created = tuple(UUID(result.id) for result in results if result.id is not None)
                     await record(db, UsersImported(created))
@@ -245,10 +252,10 @@ async def _write(accounts: Accounts, rows: Sequence[Account]) -> list[RowResult]
     if len(rows) == 1:
         return [refused(rows[0].line, RowRejected("The database does not take this row."))]
     half = len(rows) // 2
-    return await _write(accounts, rows[:half]) + await _write(accounts, rows[half:])
+    return await _write(accounts, rows[:half], seen) + await _write(accounts, rows[half:], seen)
 
 
-async def _insert(db: AsyncSession, rows: Sequence[Account]) -> list[RowResult]:
+async def _insert(db: AsyncSession, rows: Sequence[Account], seen: Seen) -> list[RowResult]:
     """Store what the unique indexes let in, and tell who is in the way of the others."""
     results: dict[int, RowResult] = {}
     lines: dict[str, int] = {}
@@ -266,7 +273,7 @@ async def _insert(db: AsyncSession, rows: Sequence[Account]) -> list[RowResult]:
         if not refusals:
             break
         taken = await crud.find_taken(db, refusals)
-        told = {account.line: _clash(account, taken, lines) for account in refusals}
+        told = {account.line: _clash(account, taken, lines, seen) for account in refusals}
         results.update((line, result) for line, result in told.items() if result is not None)
         # Who was in the way may have gone since: then the row gets another try.
         left = [account for account in refusals if told[account.line] is None]
@@ -287,19 +294,20 @@ def _distinct(rows: Sequence[Account]) -> Iterator[Sequence[Account]]:
     yield rows[begin:]
 
 
-def _clash(account: Account, taken: Taken, lines: Mapping[str, int]) -> RowResult | None:
+def _clash(account: Account, taken: Taken, lines: Mapping[str, int], seen: Seen) -> RowResult | None:
     """Tell whose place `account` wanted to take.
 
     Args:
         account: that was not stored.
         taken: who holds what.
-        lines: of the accounts that this file brought in, by id. Those of later rows are in nobody's way.
+        lines: of the accounts of this batch, by id. Those of later rows are in nobody's way.
+        seen: the lines of the batches before.
     """
     for column in KINDS:
         holder = taken[column].get(getattr(account, column))
         if holder is None:
             continue
-        line = lines.get(holder)
+        line = lines.get(holder) or seen.line_of(holder)
         if line is None or line < account.line:
             return _already(account, column, line)
     return None
@@ -312,11 +320,13 @@ def _already(account: Account, column: str, line: int | None) -> RowResult:
     return RowResult(account.line, "refused", None, kind.code, name, detail)
 
 
-async def _hash_passwords(accounts: Accounts, rows: Sequence[Account]) -> tuple[list[Account], list[RowResult]]:
+async def _hash_passwords(
+    accounts: Accounts, rows: Sequence[Account], seen: Seen
+) -> tuple[list[Account], list[RowResult]]:
     """Hash the passwords of `rows`; not those of accounts that are there already, which would take long for nothing."""
     async with accounts.database.read.slow() as db:
         taken = await crud.find_taken(db, (row for row in rows if row.password is not None))
-    clashes = {row.line: clash for row in rows if row.password is not None and (clash := _clash(row, taken, {}))}
+    clashes = {row.line: clash for row in rows if row.password is not None and (clash := _clash(row, taken, {}, seen))}
     places = asyncio.Semaphore(accounts.settings.hash_threads)
 
     async def ready(row: Account) -> Account:
@@ -338,16 +348,16 @@ async def _hash(accounts: Accounts, password: str) -> str:
     return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
 
 
-async def _try_out(database: Database, batch: _Batch, seen: Seen, pace: _Pace) -> list[RowResult]:
+async def _try_out(accounts: Accounts, batch: _Batch, seen: Seen, pace: _Pace) -> list[RowResult]:
     """Tell what `_store` would."""
     began = time.monotonic()
-    async with database.read.slow() as db:
+    async with accounts.database.read.slow() as db:
         taken = await crud.find_taken(db, batch.accounts)
     results = []
     for count, account in enumerate(batch.accounts):
         clash = _would_clash(account, taken, seen)
         if clash is None:
-            seen.add(account)
+            seen.add_asked(account)
         results.append(clash or RowResult(account.line, "valid"))
         if count % 100 == 0:
             await asyncio.sleep(0)
@@ -362,7 +372,7 @@ def _would_clash(account: Account, taken: Taken, seen: Seen) -> RowResult | None
             continue
         if value in taken[column]:
             return _already(account, column, None)
-        line = seen.find(column, value)
+        line = seen.line_that_asked(column, value)
         if line is not None:
             return _already(account, column, line)
     return None
