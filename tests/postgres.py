@@ -220,7 +220,7 @@ class Postgres:
         for folder in (self._folder, self._data):
             shutil.rmtree(folder, ignore_errors=True)
         if self._watcher is not None:
-            self._watcher.communicate(timeout=10)
+            self._watcher.communicate(timeout=10)  # the end of its input: it looks once more, and ends
 
     def _spawn(self, command: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a program of PostgreSQL as the user it may run as, in a session of its own, out of Ctrl-C's reach."""
@@ -378,13 +378,20 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _start_watcher(*folders: Path) -> subprocess.Popen[bytes]:
-    """Start the process that cleans up after us if we are killed; it waits for the end of its standard input."""
+    """Start the process that cleans up after us if we are killed; it waits for the end of its standard input.
+
+    It leaves our family at once, since whoever ends a run (a time-out, a terminal, CI) ends all that descend from it.
+    """
     command = [sys.executable, "-P", __file__, *map(str, folders)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _watch(folder: Path, data: Path) -> None:
     """Wait until whoever started us is gone, then end the server and erase its folders."""
+    if os.fork():
+        os._exit(0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])
