@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from denizen import Accounts, CurrentCaller, Db, EmailTaken, Here, ReadDb, Settings, User, create_account, install
 from denizen.app import create_app
+from denizen.core.failures import RowRefused
 from denizen.core.hashing import NullHasher
 from denizen.migrations.errors import SchemaNotReady
 from denizen.settings import SettingsError
@@ -127,13 +129,14 @@ async def test_an_unexpected_error_tells_a_hosts_log_nothing_of_a_person(account
     ada = User(email="ada@example.org", created_at=accounts.clock(), updated_at=accounts.clock())
     ada.hashed_password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"
 
-    with pytest.raises(DBAPIError) as raised:
+    with pytest.raises((DBAPIError, RowRefused)) as raised:
         async with accounts.writing() as db:
             await db.execute(insert(User).values(id=ada.id, email=ada.email, hashed_password=ada.hashed_password))
 
-    said = str(raised.value)
-    assert "[SQL parameters hidden due to hide_parameters=True]" in said
-    assert "ada@example.org" not in said[said.index("[SQL:") :]  # PostgreSQL's own sentence, before it, names the row
+    said = "".join(traceback.format_exception(raised.value))
+    assert "denizen_users" in said
+    assert "ada@example.org" not in said
+    assert "$argon2id" not in said
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])

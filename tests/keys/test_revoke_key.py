@@ -126,3 +126,15 @@ async def test_no_child_survives_a_storm_of_makers(
 
         assert set(statuses) <= {201, 401}
         assert [await works(client, headers) for headers in keys] == [False] * len(keys)
+
+
+async def test_child_cannot_revoke_its_maker(client: AsyncClient, make_key: MakeKey) -> None:
+    maker = await make_key()
+    body = {"name": "child", "scopes": [scope.value for scope in Scope]}
+    child = (await client.post("/keys/", json=body, headers=maker)).json()
+    maker_id = (await client.get("/keys/current", headers=maker)).json()["id"]
+
+    refused = await client.delete(f"/keys/{maker_id}", headers={"Authorization": f"Bearer {child['token']}"})
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "key_beyond_maker")
+    assert (await client.get("/keys/current", headers=maker)).status_code == 200

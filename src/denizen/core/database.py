@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.base import Base
-from denizen.core.failures import NoDatabase, constraint_of, meaning
+from denizen.core.failures import NoDatabase, constraint_of, meaning, without_row
 from denizen.core.options import DatabaseOptions
 from denizen.core.statements import Statement
 
@@ -56,14 +56,19 @@ class Backend(Protocol):
 
 @contextmanager
 def told_apart() -> Any:
-    """Turn a failure of the database into `Unavailable` or `StorageFull`; let everything else through as it is."""
+    """Turn a failure of the database into `Unavailable` or `StorageFull`; let everything else through as it is, but for
+    errors that quote a row of ours.
+    """
     try:
         yield
     except Exception as error:
         what = meaning(error)
-        if what is None:
-            raise
-        raise what from error
+        if what is not None:
+            raise what from error
+        bare = without_row(error)
+        if bare is not None:
+            raise bare from None
+        raise
 
 
 class Writer:

@@ -60,6 +60,23 @@ def meaning(error: BaseException) -> DenizenError | None:
     return None
 
 
+class RowRefused(RuntimeError):
+    """A row of ours broke a rule of the database that no code expected. Says which rule, and nothing of the row."""
+
+
+def without_row(error: BaseException) -> RowRefused | None:
+    """Give what may be logged of `error` where PostgreSQL's own words quote the row: its address, its password's hash.
+
+    Returns:
+        The error to raise instead, or `None` where `error` is not about a row of ours.
+    """
+    original = error.orig if isinstance(error, sa.DBAPIError) else error
+    if not _is_of_psycopg(original) or not (original.diag.table_name or "").startswith("denizen_"):
+        return None
+    rule = original.diag.constraint_name or original.diag.column_name or "a rule without a name"
+    return RowRefused(f"{original.diag.table_name}: {rule} was broken (SQLSTATE {original.sqlstate})")
+
+
 def _is_of_psycopg(error: BaseException | None) -> TypeGuard[psycopg.Error]:
     """Tell without importing psycopg: 9 MB that a process on SQLite has no use for."""
     driver = sys.modules.get("psycopg")

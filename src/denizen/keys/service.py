@@ -47,8 +47,12 @@ async def write_last_uses(accounts: Accounts) -> None:
     if not uses:
         return
     accounts.noticed.clear()
-    async with accounts.writing() as db:
-        await crud.note_last_uses(db, uses)
+    try:
+        async with accounts.writing() as db:
+            await crud.note_last_uses(db, uses)
+    except BaseException:
+        accounts.noticed = uses | accounts.noticed  # for the next run; what came meanwhile is later
+        raise
 
 
 async def issue_key(
@@ -121,7 +125,8 @@ async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: d
     Args:
         db: a writing session; it is not committed.
         key_id: which.
-        by: who asks; `None` for the operator. A key may end itself, and those that have no scope it lacks.
+        by: who asks; `None` for the operator. A key may end itself, and others that have no scope it lacks, but never
+            the key it was made with: a leaked child must not be able to take the whole tree down.
         at: now.
 
     Returns:
@@ -129,11 +134,14 @@ async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: d
 
     Raises:
         KeyNotFound: there is none.
-        KeyBeyondMaker: it has a scope that the caller lacks.
+        KeyBeyondMaker: it has a scope that the caller lacks, or the caller descends from it.
     """
     key = await crud.get_key(db, key_id)
-    if by is not None and by.id != key_id and not known_scopes(key.scopes) <= by.scopes:
-        raise KeyBeyondMaker("That key has scopes that yours lacks.")
+    if by is not None and by.id != key_id:
+        if not known_scopes(key.scopes) <= by.scopes:
+            raise KeyBeyondMaker("That key has scopes that yours lacks.")
+        if by.id in {each.id for each in await crud.list_descendants(db, key_id)}:
+            raise KeyBeyondMaker("Your key was made with that key, or with one made with it.")
     ended = 0
     # Whoever makes a key holds the row of its maker. The statement that waited for such a row cannot see the key that
     # was made meanwhile; the next one can, and with all makers revoked and held there come no more.
