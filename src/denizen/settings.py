@@ -110,7 +110,10 @@ class Settings(BaseSettings):
         "open", "Who may create an account without a key: anybody (`open`) or nobody (`closed`)."
     )
     signup_rate_per_address: int = _about(
-        10, "Accounts that one address may create without a key, a minute; 0 for no limit.", ge=0, le=1_000_000
+        10,
+        "Accounts that one address may create without a key, a minute and process; 0 for no limit.",
+        ge=0,
+        le=1_000_000,
     )
     signup_rate_total: int = _about(
         300, "Accounts that all may create without a key, a minute and process; 0 for no limit.", ge=0, le=1_000_000
@@ -149,15 +152,15 @@ class Settings(BaseSettings):
         6.5, "Time for requests in flight to finish after SIGTERM; the process is gone 3 seconds later.", ge=0.1, le=300
     )
     database_timeout: types.Seconds = _about(
-        2.5, "Time that one request may spend on the database, waiting included. Then it is a 503.", ge=0.1, le=60
+        2.0, "Time that one request may spend on the database, waiting included. Then it is a 503.", ge=0.1, le=60
     )
     database_slow_timeout: types.Seconds = _about(
         30.0, "The same for counts, deep pages, exports and commands.", ge=0.1, le=3600
     )
-    database_connect_timeout: types.Seconds = _about(2.0, "PostgreSQL: time to connect.", ge=0.1, le=60)
-    database_statement_timeout: types.Seconds = _about(2.0, "PostgreSQL: time for one statement.", ge=0.1, le=3600)
+    database_connect_timeout: types.Seconds = _about(1.5, "PostgreSQL: time to connect.", ge=0.1, le=60)
+    database_statement_timeout: types.Seconds = _about(1.8, "PostgreSQL: time for one statement.", ge=0.1, le=3600)
     database_lock_timeout: types.Seconds = _about(
-        2.0, "PostgreSQL: time that a statement may wait for a lock.", ge=0.1, le=3600
+        1.8, "PostgreSQL: time that a statement may wait for a lock.", ge=0.1, le=3600
     )
     migration_lock_timeout: types.Seconds = _about(
         5.0,

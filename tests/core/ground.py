@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,10 +41,11 @@ async def noted(database: Database) -> list[int]:
 
 
 def checked_out(database: Database) -> int:
-    """Count the connections that are lent out by the pools of `database` (PostgreSQL)."""
-    backend = database.opened
-    pools: Iterable[object] = (backend._readers.pool, backend._writers.pool) if backend is not None else ()  # type: ignore[attr-defined]
-    return sum(pool.checkedout() for pool in pools)  # type: ignore[attr-defined]
+    """Count the connections that are lent out by the pools of `database`; on SQLite the turns that are taken."""
+    backend: Any = database.opened
+    if database.kind == "sqlite":
+        return int(backend._turn.locked() or backend.writer.in_transaction)
+    return int(backend._readers.pool.checkedout() + backend._writers.pool.checkedout())
 
 
 @dataclass

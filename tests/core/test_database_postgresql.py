@@ -8,8 +8,10 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 
 import anyio
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import bindparam, select, text
@@ -91,14 +93,14 @@ async def test_limits_hold_for_every_connection(database: Database) -> None:
 
     writing, reading = await shown(database, *names)
 
-    assert writing == ["2s", "2s", "1min", "off"]
-    assert reading == ["2s", "2s", "1min", "on"]
+    assert writing == ["1800ms", "1800ms", "1min", "off"]
+    assert reading == ["1800ms", "1800ms", "1min", "on"]
 
 
 async def test_options_in_the_url_are_kept(database: Database) -> None:
     named = Database(database.url.update_query_dict({"options": "-c work_mem=5MB", "application_name": "named"}))
 
-    assert (await shown(named, "work_mem", "application_name", "statement_timeout"))[1] == ["5MB", "named", "2s"]
+    assert (await shown(named, "work_mem", "application_name", "statement_timeout"))[1] == ["5MB", "named", "1800ms"]
     await named.close()
 
 
@@ -106,7 +108,7 @@ async def test_a_slow_read_gets_its_own_limit_and_leaves_none_behind(small: Data
     async with small.read.slow() as db:
         assert await db.scalar(text("SHOW statement_timeout")) == "30s"
     for _ in range(3):
-        assert (await shown(small, "statement_timeout"))[1] == ["2s"]
+        assert (await shown(small, "statement_timeout"))[1] == ["1800ms"]
 
 
 async def test_a_read_is_one_round_trip_without_a_transaction(database: Database) -> None:
@@ -126,7 +128,7 @@ async def test_a_statement_that_takes_for_ever_is_stopped(database: Database, po
         async with database.read.session() as db:
             await db.execute(text("SELECT pg_sleep(60)"))
 
-    assert 1.9 < time.monotonic() - began < 3
+    assert 1.7 < time.monotonic() - began < 3
     assert await noted(database) == []
     running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active'"
     assert postgres.execute(f"{running} AND pid <> pg_backend_pid()") == [(0,)]
@@ -159,7 +161,7 @@ async def test_frozen_all_are_told_in_time_and_it_goes_on_when_thawed(small: Dat
         await use(small)
 
     assert time.monotonic() - began < 2
-    assert lag.longest < 0.2
+    assert lag.longest < 0.5
     assert checked_out(small) == 0
 
 
@@ -239,11 +241,22 @@ async def test_waiting_for_a_connection_and_using_it_share_one_budget(database: 
 # --- a server that is not there --------------------------------------------------------------------------------------
 
 
-async def test_a_black_hole_is_told_in_time_however_many_ask(database: Database) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as hole:
-        lost = Database(database.url.set(port=hole.getsockname()[1]))
-        await told_within(3, lost, times=10)
+@pytest.mark.parametrize("connects", [True, False])
+async def test_a_black_hole_is_told_in_time_however_many_ask(database: Database, connects: bool) -> None:
+    """Connections open and nobody speaks; or, with a full backlog, they never open, as behind a firewall."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128 if connects else 0) as hole, ExitStack() as stack:
+        for _ in range(0 if connects else 3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        port = hole.getsockname()[1]
+        lost = Database(database.url.set(port=port))
+        for _ in range(3):
+            await told_within(3, lost, times=10)
+        left = [each for each in psutil.Process().net_connections() if tuple(each.raddr)[1:] == (port,)]
         await lost.close()
+
+    assert len(left) == (0 if connects else 3), "who gives up connecting closes the socket"
 
 
 async def test_a_closed_port_is_told_at_once(database: Database) -> None:

@@ -10,7 +10,8 @@ from denizen.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
-    """Limits of one `Database`. Times are in seconds.
+    """Limits of one `Database`. Times are in seconds. A caller is promised an answer within 3 of them, whatever befalls
+    the database: hashing a password and a busy event loop need the rest.
 
     Attributes:
         timeout: the whole budget of one transaction, waiting for a turn or a connection included; past it the answer
@@ -28,12 +29,12 @@ class DatabaseOptions:
         reading_threads: threads for slow reads (SQLite).
     """
 
-    timeout: float = 2.5
+    timeout: float = 2.0
     pool_size: int = 10
     pool_timeout: float = 1.0
-    connect_timeout: float = 2.0
-    statement_timeout: float = 2.0
-    lock_timeout: float = 2.0
+    connect_timeout: float = 1.5
+    statement_timeout: float = 1.8
+    lock_timeout: float = 1.8
     slow_timeout: float = 30.0
     prepare_threshold: int | None = 5
     synchronous: str = "FULL"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -50,6 +50,11 @@ _wanted_at: ContextVar[float] = ContextVar("wanted_at")
 """When the current task began to wait for a connection, in seconds of `time.monotonic`."""
 
 
+_attempts: ContextVar[list[Generator[Any, Any, Any]]] = ContextVar("attempts")
+"""What the current task tries to connect with. Cancelled, psycopg would leave the socket to the garbage collector, and
+the server with a client that never says who it is."""
+
+
 class Pool(AsyncAdaptedQueuePool):
     """A pool whose users' budget begins when they ask for a connection, not when they get it."""
 
@@ -69,6 +74,13 @@ class GuardedConnection(AsyncConnection[Any]):
     """
 
     deadline: float | None = None
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> Any:
+        """Connect as psycopg does; who gives up waiting closes the attempt, and with it the socket."""
+        attempt = super()._connect_gen(conninfo)
+        _attempts.get().append(attempt)
+        return attempt
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait as psycopg does; past the deadline, or when cancelled, close the socket and ask the server nothing."""
@@ -144,7 +156,13 @@ class Start:
     async def _open(self, *args: Any, **kwargs: Any) -> GuardedConnection:
         kwargs.setdefault("application_name", "denizen")
         threshold = None if self.pooled else self._options.prepare_threshold
-        connection = await GuardedConnection.connect(*args, prepare_threshold=threshold, **kwargs)
+        attempts: list[Generator[Any, Any, Any]] = []
+        _attempts.set(attempts)
+        try:
+            connection = await GuardedConnection.connect(*args, prepare_threshold=threshold, **kwargs)
+        finally:
+            for attempt in attempts:
+                attempt.close()
         connection.deadline = time.monotonic() + self._options.connect_timeout
         return connection
 
