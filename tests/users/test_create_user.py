@@ -51,63 +51,50 @@ async def test_password_is_stored_as_a_hash(client: AsyncClient, accounts: Accou
     assert await accounts.hashing.verify(ADA["password"], user.hashed_password, lane=Lane.TRUSTED)
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "field", "detail"),
-    [
+async def test_second_of_a_kind_is_a_conflict(client: AsyncClient) -> None:
+    await client.post("/users/", json=ADA)
+    elsewhere = {"email": "other@example.org"}
+
+    for changes, code, field, detail in (
         ({"username": "other"}, "email_taken", "email", "Email already registered"),
         ({"username": "other", "email": "ADA@EXAMPLE.ORG"}, "email_taken", "email", "Email already registered"),
-        ({"email": "other@example.org"}, "username_taken", "username", "Username already registered"),
-        (
-            {"email": "other@example.org", "username": "ADA"},
-            "username_taken",
-            "username",
-            "Username already registered",
-        ),
-        ({"email": "other@example.org", "username": "аda"}, "username_too_similar", "username", None),
-    ],
-)
-async def test_second_of_a_kind_is_a_conflict(
-    client: AsyncClient, changes: dict[str, str], code: str, field: str, detail: str | None
-) -> None:
-    await client.post("/users/", json=ADA)
+        (elsewhere, "username_taken", "username", "Username already registered"),
+        (elsewhere | {"username": "ADA"}, "username_taken", "username", "Username already registered"),
+        (elsewhere | {"username": "аda"}, "username_too_similar", "username", "This username looks"),
+    ):
+        answer = await client.post("/users/", json=ADA | changes)
 
-    answer = await client.post("/users/", json=ADA | changes)
-
-    problem = answer.json()
-    assert answer.status_code == 409
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert (problem["code"], problem["field"]) == (code, field)
-    assert detail is None or problem["detail"] == detail
+        problem = answer.json()
+        assert answer.status_code == 409
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (problem["code"], problem["field"]) == (code, field)
+        assert problem["detail"].startswith(detail)
 
 
-@pytest.mark.parametrize(
-    ("changes", "field", "code"),
-    [
-        ({"email": "nobody"}, "email", "email_invalid"),
-        ({"username": ""}, "username", "username_invalid"),
-        ({"username": "a b"}, "username", "username_invalid"),
-        ({"username": "else@example.org"}, "username", "username_invalid"),
-        ({"password": "tiny!9"}, "password", "password_too_short"),
-        ({"password": "password123"}, "password", "password_common"),
-        ({"password": "ada@example.org"}, "password", "password_contextual"),
-        ({"id": "019a5c1e-7f00-7a11-8b22-3c33d44e55f6"}, None, "invalid"),
-        ({"hashed_password": "$argon2id$planted"}, None, "invalid"),
-        ({"created_at": "2000-01-01T00:00:00Z"}, None, "invalid"),
-        ({"full_name": "x" * 201}, None, "invalid"),
-        ({"full_name": "nul\x00"}, None, "invalid"),
-    ],
-)
-async def test_what_is_not_acceptable_is_refused(
-    client: AsyncClient, changes: dict[str, str], field: str | None, code: str
-) -> None:
-    answer = await client.post("/users/", json=ADA | changes)
+async def test_what_is_not_acceptable_is_refused(admin: AsyncClient) -> None:
+    refused = {
+        "email": {"nobody": "email_invalid"},
+        "username": {"": "username_invalid", "a b": "username_invalid", "else@example.org": "username_invalid"},
+        "password": {
+            "tiny!9": "password_too_short",
+            "password123": "password_common",
+            "ada@example.org": "password_contextual",
+        },
+        "id": {"019a5c1e-7f00-7a11-8b22-3c33d44e55f6": "invalid"},
+        "hashed_password": {"$argon2id$planted": "invalid"},
+        "created_at": {"2000-01-01T00:00:00Z": "invalid"},
+        "full_name": {"x" * 201: "invalid", "nul\x00": "invalid"},
+    }
 
-    problem = answer.json()
-    assert answer.status_code == 422
-    assert problem["code"] == code, problem
-    assert problem.get("field") == field or problem["errors"][0]["field"] in changes
-    assert ADA["password"] not in answer.text
-    assert not any(value and value in answer.text for value in changes.values())
+    for field, values in refused.items():
+        for value, code in values.items():
+            answer = await admin.post("/users/", json=ADA | {field: value})
+
+            problem = answer.json()
+            assert (answer.status_code, problem["code"], problem["field"]) == (422, code, field), value
+            assert ADA["password"] not in answer.text
+            assert not value or value not in answer.text
+    assert (await admin.get("/users/")).json() == []
 
 
 async def test_state_and_external_id_are_not_for_everybody_to_set(client: AsyncClient, make_key: MakeKey) -> None:

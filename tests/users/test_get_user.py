@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
@@ -95,8 +94,3 @@ async def test_what_is_not_taken_is_refused(admin: AsyncClient, make_user: MakeU
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
         assert {"GET", "PATCH", "DELETE"} <= set(answer.headers["allow"].split(", "))
     assert (await admin.get(f"{path}/")).status_code == 404
-
-
-@pytest.mark.parametrize("path", ["/users/", "/users"])
-async def test_neither_form_of_the_list_redirects(admin: AsyncClient, path: str) -> None:
-    assert (await admin.get(path)).status_code == 200

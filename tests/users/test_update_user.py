@@ -108,31 +108,27 @@ async def test_who_listens_hears_names_and_no_values(
     assert heard == [UserUpdated(UUID(made["id"]), ("email", "full_name"))]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"id": "019a5c1e-7f00-7a11-8b22-3c33d44e55f6"},
-        {"password": "correct horse battery"},
-        {"hashed_password": None},
-        {"created_at": "2000-01-01T00:00:00Z"},
-        {"updated_at": "2000-01-01T00:00:00Z"},
-        {"version": 7},
-        {"email_key": "root@example.org"},
-        {"username_skeleton": "root"},
-        {"scopes": ["users:write"]},
-        {"is_admin": True},
-    ],
-)
-async def test_what_is_nobodys_to_set_is_refused(
-    admin: AsyncClient, make_user: MakeUser, changes: dict[str, Any]
-) -> None:
+async def test_what_is_nobodys_to_set_is_refused(admin: AsyncClient, make_user: MakeUser) -> None:
     made = await make_user()
+    wanted: dict[str, Any] = {
+        "id": "019a5c1e-7f00-7a11-8b22-3c33d44e55f6",
+        "password": "correct horse battery",
+        "hashed_password": None,
+        "created_at": "2000-01-01T00:00:00Z",
+        "updated_at": "2000-01-01T00:00:00Z",
+        "version": 7,
+        "email_key": "root@example.org",
+        "username_skeleton": "root",
+        "scopes": ["users:write"],
+        "is_admin": True,
+    }
 
-    answer = await change(admin, made, full_name="Ada", **changes)
+    for field, value in wanted.items():
+        answer = await change(admin, made, full_name="Ada", **{field: value})
 
-    [error] = answer.json()["errors"]
-    assert answer.status_code == 422
-    assert (error["field"], error["code"]) == (next(iter(changes)), "extra_forbidden")
+        [error] = answer.json()["errors"]
+        assert answer.status_code == 422
+        assert (error["field"], error["code"]) == (field, "extra_forbidden")
     assert (await admin.get(f"/users/{made['id']}")).json() == made
 
 
