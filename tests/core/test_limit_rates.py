@@ -60,7 +60,7 @@ def test_no_window_ever_sees_more_than_twice_the_limit_nor_less_than_its_due(
         if wait is None:
             passed.append(at)
         else:
-            assert 0 < wait <= per
+            assert 0 < wait <= per + 1e-6  # at these instants a float has seven digits left
 
     for start in passed:
         assert sum(start <= each < start + per for each in passed) <= 2 * limit

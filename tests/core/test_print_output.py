@@ -58,7 +58,7 @@ def test_people_get_a_table_of_the_columns_asked_for(capsys: pytest.CaptureFixtu
     printed, _ = capsys.readouterr()
     lines = [line.split("  ") for line in printed.splitlines()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    assert [row for row in cells if row][0] == ["moons", "name"]
+    assert next(row for row in cells if row) == ["moons", "name"]
     assert ["Phobos, Deimos", "Mars"] in cells
     assert ["-", "Venus"] in cells
 

@@ -12,7 +12,6 @@ from sqlalchemy import exc as sa
 from sqlalchemy.exc import IntegrityError
 
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
-from denizen.core.sqlite.driver import primary_code
 
 if TYPE_CHECKING:
     import psycopg
@@ -58,6 +57,14 @@ def meaning(error: BaseException) -> DenizenError | None:
     if _is_of_psycopg(error):
         return _meaning_on_postgresql(error)
     return None
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Give the primary result code of `error`, or 0 where SQLite gave none. Extended codes carry it in their low
+    byte.
+    """
+    code: int = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF
 
 
 class RowRefused(RuntimeError):

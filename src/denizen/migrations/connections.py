@@ -28,9 +28,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from denizen.core.database import NoDatabase
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
-from denizen.core.failures import meaning
+from denizen.core.failures import meaning, primary_code
 from denizen.core.sqlite.backend import path_of
-from denizen.core.sqlite.driver import connect, primary_code
+from denizen.core.sqlite.driver import connect
 from denizen.migrations.errors import MigrationBlocked, MigrationFailed
 
 ADVISORY_LOCK = 0x64656E697A656E

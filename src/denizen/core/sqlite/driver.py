@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from denizen.core.errors import Unavailable
+from denizen.core.failures import primary_code
 
 T = TypeVar("T")
 
@@ -59,14 +60,6 @@ class Runner(Protocol):
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
         """Run one statement once for each of `parameters`."""
-
-
-def primary_code(error: sqlite3.Error) -> int:
-    """Give the primary result code of `error`, or 0 where SQLite gave none. Extended codes carry it in their low
-    byte.
-    """
-    code: int = getattr(error, "sqlite_errorcode", None) or 0
-    return code & 0xFF
 
 
 def connect(path: Path, *, create: bool = False, timeout: float = 0.0) -> sqlite3.Connection:
