@@ -270,17 +270,18 @@ def test_files_made_to_be_slow_are_not(line: bytes) -> None:
 
     read(data)
 
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 10
 
 
 def test_memory_does_not_grow_with_a_line_or_an_open_quote() -> None:
     reader = CsvReader()
     list(reader.feed(b"email,full_name\n"))
     tracemalloc.start()
-    for beginning in (b'"', b"\n", b""):
+    for beginning, filling in ((b'"', b"x"), (b'"', b"\n"), (b"\n", b"x")):
         list(reader.feed(beginning))
-        for _ in range(400):
-            list(reader.feed(b"x" * 65_536))
+        for _ in range(100 if filling == b"x" else 5):
+            for _ in reader.feed(filling * 65_536):
+                pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

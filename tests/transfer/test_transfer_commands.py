@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import real_people
 from tests.cli.conftest import Command, Run
 from tests.transfer.conftest import HASH
 
@@ -166,6 +167,21 @@ def test_an_export_that_fails_leaves_the_old_file(
 
     assert command("users", "export", "-o", str(there)).code == 1
     assert there.read_text() == "old"
+
+
+@pytest.mark.slow
+def test_real_people_go_in_once(command: Command, tmp_path: Path) -> None:
+    found = real_people.find_people()
+    if not found:
+        pytest.skip("this machine has no package lists")
+    path = tmp_path / "people.csv"
+    real_people.write(real_people.build(found, as_found=False), path)
+
+    first = command("users", "import", str(path), "--json").row
+    second = command("users", "import", str(path), "--json").rows[0]
+
+    assert first["created"] == first["rows"] > 1000
+    assert second["codes"] == {"email_taken": first["rows"]}
 
 
 # -- as processes ----

@@ -29,13 +29,13 @@ from denizen.users.crud import TAKEN
 MAX_BATCH: Final = 5_000
 EXPORT_BATCH: Final = 5_000
 
-_LEAST_BATCH: Final = 1_000
+_LEAST_BATCH: Final = 2_000
 """Fewer are written more slowly: each batch touches pages all over nine indexes."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_PASSWORDS: Final = 100
 
-_BATCH_SECONDS: Final = 0.3
+_BATCH_SECONDS: Final = 0.4
 """How long a batch should keep others from writing: SQLite has one writer at a time."""
 
 _PAUSE: Final = 0.25
@@ -62,7 +62,7 @@ async def import_users(
     """Create an account for every row that can have one.
 
     The next batch is read and checked while one is being written. Each is a transaction of its own, sized so that it
-    takes a third of a second: when the process is killed, whole batches are in, and another run brings in the rest.
+    takes less than half a second: when the process is killed, whole batches are in, and another run brings in the rest.
 
     Args:
         accounts: where.

@@ -31,6 +31,9 @@ from denizen.transfer.errors import (
 from denizen.transfer.schemas import COLUMNS, TEXTS, Row, unknown_columns
 
 _DELIMITERS: Final = (",", ";", "\t")
+_MAX_LINES: Final = 10_000
+"""In one row."""
+
 _SEPARATOR_HINT: Final = re.compile(r"sep=([^\w\"])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 _FORMULA: Final = re.compile(r"'*(?:[=+\-@\t\r\n]|\Z)")
@@ -234,10 +237,10 @@ class CsvReader:
         """Read the line last held; give the row if it ends there."""
         _, line = self._held[-1]
         self._held_bytes += len(line or b"")
-        if line is None or self._held_bytes > MAX_LINE_BYTES:
+        if line is None or self._held_bytes > MAX_LINE_BYTES or len(self._held) > _MAX_LINES:
             if not self._width:
                 raise HeaderMissing("The first line is longer than a megabyte.")
-            raise RowTooLong("This row is longer than a megabyte, or a quote in it is never closed.")
+            raise RowTooLong("This row is longer than a megabyte or 10,000 lines, or a quote in it is never closed.")
         if not self._width:
             self._let_go()
             self._begin(line)
