@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
+from denizen.core.errors import Unavailable
 from denizen.keys import crud
 from denizen.keys.service import write_last_uses
 from tests.conftest import Clock, MakeKey
@@ -56,6 +59,28 @@ async def test_later_use_that_another_process_stored_stays(
 
     async with accounts.database.read.session() as db:
         assert (await crud.get_key(db, key_id)).last_used_at == clock.at
+
+
+class TestHurried:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"database_timeout": 0.3, "database_lock_timeout": 0.2}
+
+    async def test_use_that_could_not_be_written_is_written_later(
+        self, client: AsyncClient, make_key: MakeKey, accounts: Accounts, clock: Clock
+    ) -> None:
+        headers = await make_key()
+        key_id = UUID((await client.get("/keys/current", headers=headers)).json()["id"])
+
+        async with accounts.writing(timeout=10) as db:
+            await crud.get_key(db, key_id, for_update=True)  # so that nobody else writes
+            with pytest.raises(Unavailable):
+                await write_last_uses(accounts)
+        await write_last_uses(accounts)
+
+        async with accounts.database.read.session() as db:
+            assert (await crud.get_key(db, key_id)).last_used_at == clock.at
+        assert accounts.noticed == {}
 
 
 async def test_refused_key_is_not_used(

@@ -1,0 +1,58 @@
+"""How many statements each request runs, fixed: one more is a decision, and shows in a diff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from httpx import AsyncClient
+
+from denizen.core.accounts import Accounts
+
+ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
+EVE = {"username": "eve", "email": "eve@example.org", "password": "correct horse battery"}
+
+RECOGNISE = 1
+"""Who calls, with his scopes, is one statement of each."""
+
+SAVEPOINT = 2
+"""What the database may refuse stands between two of them, so that a host's transaction can go on."""
+
+COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
+    ("POST", "/users/", ADA, 201, RECOGNISE + SAVEPOINT + 1),
+    ("POST", "/users/", EVE, 201, RECOGNISE + SAVEPOINT + 1),
+    ("POST", "/users/", ADA, 409, RECOGNISE + SAVEPOINT + 1 + 1),  # who is in the way
+    ("POST", "/users/", ADA | {"email": "nobody"}, 422, RECOGNISE),
+    ("GET", "/users/", None, 200, RECOGNISE + 1),
+    ("GET", "/users/?limit=1&created_at__gte=2020-01-01T00:00:00Z&order_by=-created_at", None, 200, RECOGNISE + 1),
+    ("GET", "/users/?is_active=true&count=exact", None, 200, RECOGNISE + 1 + 1),
+    ("GET", "/users/?email=ada@example.org", None, 200, RECOGNISE + 1),
+    ("GET", "/users/?order_by=username", None, 200, RECOGNISE + 1 + 1),  # those without one come last
+    ("GET", "/users/?skip=1", None, 200, RECOGNISE + 1),
+    ("GET", "/users/?emial=ada@example.org", None, 422, 0),
+    ("GET", "/users/{ada}", None, 200, RECOGNISE + 1),
+    ("GET", "/users/7", None, 404, RECOGNISE),
+    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + 1 + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + 1 + SAVEPOINT + 1 + 1),
+    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + 1),
+    ("DELETE", "/users/{ada}", None, 204, RECOGNISE + 1),
+    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + 1 + 1),
+    ("POST", "/keys/", {"name": "x", "scopes": ["users:read"]}, 201, RECOGNISE + 1 + 1),
+    ("GET", "/keys/", None, 200, RECOGNISE + 1),
+    ("GET", "/keys/current", None, 200, RECOGNISE + 1),
+]
+
+
+async def test_each_request_runs_so_many_statements(admin: AsyncClient, accounts: Accounts) -> None:
+    ran: list[str] = []
+    accounts.database.observers.append(ran.append)
+    ada = ""
+
+    for method, path, body, status, count in COUNTS:
+        ran.clear()
+        answer = await admin.request(method, path.format(ada=ada), json=body)
+        assert answer.status_code == status, (method, path, answer.text)
+        # Slow reads on PostgreSQL set a time-out of their own first.
+        statements = [each for each in ran if not each.startswith("SET LOCAL")]
+        assert len(statements) == count, (method, path, statements)
+        ada = ada or answer.json()["id"]
