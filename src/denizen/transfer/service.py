@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen.core import failures
 from denizen.core.accounts import Accounts
 from denizen.core.database import Database
 from denizen.core.errors import DenizenError, StorageFull, Unavailable
@@ -237,7 +238,7 @@ async def _write(accounts: Accounts, rows: Sequence[Account], seen: Seen) -> lis
                     created = tuple(UUID(result.id) for result in results if result.id is not None)
                     await record(db, UsersImported(created))
                 committing = True
-        except (IntegrityError, DataError):
+        except (IntegrityError, DataError, failures.RowRefused):
             break
         except StorageFull:
             raise
