@@ -303,9 +303,10 @@ def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[An
         else:
             column, compare = _CONDITIONS[name]
             query = query.where(compare(column, bindparam(name, type_=column.type)))
-    if shape.leg != "whole":
-        name_key = _SORTS[shape.order][0]
-        query = query.where(name_key.is_(None) if shape.leg == "nameless" else name_key.is_not(None))
+    if shape.leg == "named":
+        query = query.where(_SORTS[shape.order][0].is_not(None))
+    elif shape.leg == "nameless":
+        query = query.where(getattr(User, shape.order).is_(None))  # for which there is an index; its key has another
     return query
 
 

@@ -84,7 +84,7 @@ def _create_users() -> None:
         op.create_index(op.f(f"uq_{table}_{column}"), table, [column], unique=True)
     for column in ("created_at", "updated_at", "is_active"):
         op.create_index(op.f(f"ix_{table}_{column}_id"), table, [column, "id"])
-    for column in ("username_key", "email_key"):
+    for column in ("username", "email"):
         without = sa.text(f"{column} IS NULL")
         name = op.f(f"ix_{table}_id_no_{column}")
         op.create_index(name, table, ["id"], sqlite_where=without, postgresql_where=without)
