@@ -41,11 +41,12 @@ async def noted(database: Database) -> list[int]:
 
 
 def checked_out(database: Database) -> int:
-    """Count the connections that are lent out by the pools of `database`; on SQLite the turns that are taken."""
+    """Count the connections of `database` that somebody uses; on SQLite the turns that are taken."""
     backend: Any = database.opened
     if database.kind == "sqlite":
         return int(backend._turn.locked() or backend.writer.in_transaction)
-    return int(backend._readers.pool.checkedout() + backend._writers.pool.checkedout())
+    kept = len(backend._kept._idle) + len(backend._kept._forgotten)  # lent out for good, and idle
+    return int(backend._readers.pool.checkedout() + backend._writers.pool.checkedout() - kept)
 
 
 @dataclass

@@ -331,7 +331,7 @@ def test_psycopg_still_waits_in_the_one_method_that_the_guard_overrides() -> Non
     """A reminder for the next version of psycopg: `GuardedConnection.wait` has the parameters of the original."""
     import inspect
 
-    from denizen.core.postgresql import GuardedConnection
+    from denizen.core.postgresql.guarded import GuardedConnection
 
     original = inspect.signature(psycopg.AsyncConnection.wait).parameters
     assert list(inspect.signature(GuardedConnection.wait).parameters) == list(original)

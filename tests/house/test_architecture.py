@@ -21,7 +21,7 @@ PACKAGE = ROOT / "src" / "denizen"
 NOT_ROOMS = {"core", "migrations", "client", "remote", "testing"}
 
 # The session's owner ends the transaction; below it, the drivers' own connections do. `transfer/` commits by the batch.
-MAY_COMMIT = ("core/database.py", "core/postgresql.py", "core/sqlite/", "transfer/")
+MAY_COMMIT = ("core/database.py", "core/postgresql/", "core/sqlite/", "transfer/")
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40

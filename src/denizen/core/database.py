@@ -206,7 +206,7 @@ class Database:
             from denizen.core.sqlite.backend import SQLiteBackend
 
             return await SQLiteBackend.open(self.url, self.options, self.observe)
-        from denizen.core.postgresql import PostgreSQLBackend
+        from denizen.core.postgresql.backend import PostgreSQLBackend
 
         return await PostgreSQLBackend.open(self.url, self.options, self.observe)
 

@@ -1,0 +1,103 @@
+"""PostgreSQL behind `Database`: a pool that writes, a pool that reads, and a few connections kept for the hot path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import psycopg
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.options import DatabaseOptions
+from denizen.core.postgresql.engines import has_stale_plan, make_engine
+from denizen.core.postgresql.guarded import GuardedConnection, Start
+from denizen.core.postgresql.kept import KeptConnections
+from denizen.core.statements import watch_statements
+
+
+class PostgreSQLBackend:
+    """The connections of one process to one PostgreSQL server: a pool that writes and a pool that reads."""
+
+    def __init__(self, url: URL, options: DatabaseOptions, start: Start, observe: Callable[[str], None]) -> None:
+        self._options = options
+        self.start = start
+        self._writers = make_engine(url, options, start, read_only=False)
+        self._readers = make_engine(url, options, start, read_only=True)
+        for engine in (self._writers, self._readers):
+            watch_statements(engine, observe)
+        self._kept = KeptConnections(self._readers, options, keep=not start.pooled)
+        self.dialect: Dialect = self._readers.dialect
+
+    @classmethod
+    async def open(cls, url: URL, options: DatabaseOptions, observe: Callable[[str], None]) -> PostgreSQLBackend:
+        """Connect once, to learn how connections begin here, then make the pools.
+
+        Raises:
+            psycopg.OperationalError: nobody answers, or the answer is no.
+        """
+        start = Start(options)
+        probe = make_engine(url, options, start, read_only=True)
+        try:
+            async with probe.connect():
+                pass
+        finally:
+            await probe.dispose()
+        return cls(url, options, start, observe)
+
+    @asynccontextmanager
+    async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
+        """Give a session whose first statement takes a connection and begins; more `seconds` than usual are asked of
+        the server.
+        """
+        async with AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
+            if seconds > self._options.timeout:
+                await self._extend(await db.connection(), seconds)
+            yield db
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in autocommit, on a connection that refuses writes."""
+        async with AsyncSession(self._readers, autoflush=False) as db:
+            yield db
+
+    @asynccontextmanager
+    async def reading_slowly(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in one read-only transaction, which may take `slow_timeout`."""
+        begin = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
+        async with AsyncSession(self._readers, autoflush=False) as db:
+            await self._extend(await db.connection(execution_options=begin), self._options.slow_timeout)
+            yield db
+
+    async def _extend(self, connection: EngineConnection, seconds: float) -> None:
+        """Give the transaction on `connection` more time than its engine gives, on both sides of the wire.
+
+        The server is asked within the ordinary time: one that is frozen must not be waited for any longer.
+        """
+        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+        (await driver_of(connection)).deadline = time.monotonic() + seconds
+
+    async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one SELECT on a psycopg connection of the reading pool."""
+        for _ in range(self._options.pool_size):
+            try:
+                return await self._kept.rows(sql, parameters)
+            except psycopg.errors.FeatureNotSupported as error:
+                if not has_stale_plan(error):
+                    raise
+        return await self._kept.rows(sql, parameters)
+
+    async def close(self) -> None:
+        """Close both pools."""
+        await self._kept.close()
+        await self._writers.dispose()
+        await self._readers.dispose()
+
+
+async def driver_of(connection: EngineConnection) -> GuardedConnection:
+    """Give the psycopg connection under a SQLAlchemy one."""
+    raw = await connection.get_raw_connection()
+    return cast(GuardedConnection, raw.driver_connection)

@@ -1,0 +1,149 @@
+"""Connections that give up on their own, and how they begin."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections.abc import Generator
+from contextvars import ContextVar
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, waiting
+
+from denizen.core.options import DatabaseOptions
+
+wanted_at: ContextVar[float] = ContextVar("wanted_at")
+"""When the current task began to wait for a connection, in seconds of `time.monotonic`."""
+
+_attempts: ContextVar[list[Generator[Any, Any, Any]]] = ContextVar("attempts")
+"""What the current task tries to connect with. Cancelled, psycopg would leave the socket to the garbage collector, and
+the server with a client that never says who it is."""
+
+
+class GuardedConnection(AsyncConnection[Any]):
+    """A psycopg connection that gives up on its own when `deadline` passes.
+
+    Attributes:
+        deadline: the instant, in seconds of `time.monotonic`, at which any wait ends; `None` for no limit.
+    """
+
+    deadline: float | None = None
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> Any:
+        """Connect as psycopg does; who gives up waiting closes the attempt, and with it the socket."""
+        attempt = super()._connect_gen(conninfo)
+        _attempts.get().append(attempt)
+        return attempt
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait as psycopg does; past the deadline, or when cancelled, close the socket and ask the server nothing."""
+        if self.deadline is not None:
+            timeout = max(0.001, self.deadline - time.monotonic())
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001  (what psycopg's own `wait` raises at its time-out)
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the database did not answer in time") from None
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            # The server may go on with the statement until its own time-out; this connection must not be lent out
+            # again.
+            self.pgconn.finish()
+            raise
+
+    @property
+    def has_been_told(self) -> bool:
+        """Whether something has arrived while nothing was asked: the server's goodbye, as a rule."""
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Start:
+    """How connections to one server begin, found out with the first of them.
+
+    Attributes:
+        pooled: whether something between us and the server refuses (or drops) start-up options, as PgBouncer does.
+    """
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self._options = options
+        self.pooled = False
+
+    async def connect(self, *args: Any, read_only: bool, **kwargs: Any) -> GuardedConnection:
+        """Connect, with the limits as start-up options where those get through.
+
+        Raises:
+            psycopg.OperationalError: nobody answers, or the answer is no.
+        """
+        given = kwargs.pop("options", "") or ""
+        try:
+            async with asyncio.timeout_at(self._latest()):
+                if not self.pooled:
+                    connection = await self._try_options(*args, read_only=read_only, given=given, **kwargs)
+                    if connection is not None:
+                        return connection
+                    self.pooled = True
+                return await self._open_pooled(*args, **({"options": given} if given else {}), **kwargs)
+        except TimeoutError:
+            raise psycopg.OperationalError("the database did not accept a connection in time") from None
+
+    def _latest(self) -> float:
+        """Give the instant, by the loop's clock, at which whoever wants the connection can wait no longer."""
+        now = time.monotonic()
+        left = wanted_at.get(now) + self._options.timeout - now
+        return asyncio.get_running_loop().time() + min(self._options.connect_timeout, left)
+
+    async def _try_options(self, *args: Any, read_only: bool, given: str, **kwargs: Any) -> GuardedConnection | None:
+        """Connect with start-up options; `None` where something on the way refuses them or lets them vanish."""
+        try:
+            connection = await self._open(*args, options=f"{given} {self._start_up(read_only)}".strip(), **kwargs)
+        except psycopg.OperationalError as error:
+            if "startup parameter" in str(error):
+                return None
+            raise
+        if await self._took_effect(connection, read_only):
+            return connection
+        await connection.close()
+        return None
+
+    async def _open(self, *args: Any, **kwargs: Any) -> GuardedConnection:
+        kwargs.setdefault("application_name", "denizen")
+        threshold = None if self.pooled else self._options.prepare_threshold
+        attempts: list[Generator[Any, Any, Any]] = []
+        _attempts.set(attempts)
+        try:
+            connection = await GuardedConnection.connect(*args, prepare_threshold=threshold, **kwargs)
+        finally:
+            for attempt in attempts:
+                attempt.close()
+        connection.deadline = time.monotonic() + self._options.connect_timeout
+        return connection
+
+    async def _open_pooled(self, *args: Any, **kwargs: Any) -> GuardedConnection:
+        """Connect, and set the one thing that poolers keep apart for each of their clients."""
+        connection = await self._open(*args, **kwargs)
+        await connection.set_autocommit(True)
+        await connection.execute("SET TimeZone = 'UTC'")
+        await connection.set_autocommit(False)
+        return connection
+
+    def _start_up(self, read_only: bool) -> str:
+        chosen = {
+            "statement_timeout": f"{int(self._options.statement_timeout * 1000)}ms",
+            "lock_timeout": f"{int(self._options.lock_timeout * 1000)}ms",
+            "idle_in_transaction_session_timeout": "60s",
+            "default_transaction_read_only": "on" if read_only else "off",
+            "TimeZone": "UTC",  # east of it, the last hours of the year 9999 could not be read
+        }
+        return " ".join(f"-c {name}={value}" for name, value in chosen.items())
+
+    async def _took_effect(self, connection: GuardedConnection, read_only: bool) -> bool:
+        """Ask: a pooler that is told to ignore start-up options lets them vanish without a word."""
+        await connection.set_autocommit(True)
+        names = ("default_transaction_read_only", "idle_in_transaction_session_timeout")
+        found = await (await connection.execute("SELECT current_setting(%s), current_setting(%s)", names)).fetchone()
+        await connection.set_autocommit(False)
+        return found == ("on" if read_only else "off", "1min")
