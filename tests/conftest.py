@@ -1,7 +1,7 @@
-"""What every test stands on: a real, migrated database of its own, on SQLite and on PostgreSQL, and the whole application.
+"""What every test stands on: a real, migrated database of its own, on SQLite and on PostgreSQL, and the application.
 
-One migrated SQLite file and one migrated PostgreSQL database are made a run (a worker); each test gets a copy. Production
-middleware stays on; passwords are hashed by `NullHasher` unless a test asks for argon2id.
+One migrated SQLite file and one migrated PostgreSQL database are made a run (a worker); each test gets a copy.
+Production middleware stays on; passwords are hashed by `NullHasher` unless a test asks for argon2id.
 """
 
 from __future__ import annotations
@@ -29,6 +29,15 @@ from tests.postgres import Postgres
 
 SECRET = "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"
 BASE_URL = "http://testserver"
+
+PATIENT = {
+    "database_timeout": 30,
+    "database_connect_timeout": 30,
+    "database_pool_timeout": 30,
+    "database_statement_timeout": 30,
+    "database_lock_timeout": 30,
+}
+"""Settings for tests of races, in which a busy machine must not be told from a wrong answer."""
 
 MakeKey = Callable[..., Awaitable[dict[str, str]]]
 MakeUser = Callable[..., Awaitable[dict[str, Any]]]

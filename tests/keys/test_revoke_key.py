@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import anyio
+import pytest
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
@@ -13,8 +14,13 @@ from denizen.core.events import Event
 from denizen.core.ids import new_id
 from denizen.keys import service
 from denizen.keys.events import KeyRevoked
-from tests.conftest import Clock, MakeKey
+from tests.conftest import PATIENT, Clock, MakeKey
 from tests.keys.conftest import Headers, MakeChild
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return dict(PATIENT)
 
 
 async def works(client: AsyncClient, headers: Headers) -> bool:

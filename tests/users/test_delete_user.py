@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import anyio
+import pytest
 from httpx import AsyncClient
 from sqlalchemy import update
 
@@ -12,7 +13,12 @@ from denizen.core.auth import Scope
 from denizen.core.events import Event
 from denizen.keys.models import Key
 from denizen.users.events import UserDeleted
-from tests.conftest import MakeKey, MakeUser
+from tests.conftest import PATIENT, MakeKey, MakeUser
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return dict(PATIENT)
 
 
 async def test_account_is_gone_and_its_names_are_free(admin: AsyncClient, make_user: MakeUser) -> None:

@@ -13,9 +13,14 @@ from denizen.core.auth import Scope
 from denizen.core.events import Event
 from denizen.users import crud
 from denizen.users.events import UserUpdated
-from tests.conftest import Clock, MakeKey, MakeUser
+from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
 
 LATER = "2026-01-31T09:31:00.123456Z"
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return dict(PATIENT)
 
 
 async def change(client: AsyncClient, user: dict[str, Any], **changes: Any) -> Response:
