@@ -7,10 +7,9 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
@@ -34,8 +33,8 @@ def people(count: int) -> bytes:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_full_disk_leaves_whole_batches(accounts: Accounts, bring_in: BringIn, stored: Stored) -> None:
     async def limit(pages: int) -> None:
-        backend: Any = await accounts.database.backend()
-        await backend.writer.call(lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone())
+        async with accounts.writing() as db:
+            await db.execute(text(f"PRAGMA max_page_count={pages}"))
 
     await limit(300)
     told: list[RowResult] = []
