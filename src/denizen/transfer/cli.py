@@ -218,9 +218,8 @@ def _tell(out: Output, summary: Summary, seconds: float, report: Path | None) ->
         return
     good = f"{summary.valid:,} valid" if summary.valid else f"{summary.created:,} created"
     rate = summary.rows / max(seconds, 0.001)
-    out.line(
-        f"{summary.rows:,} row{'s' * (summary.rows != 1)}: {good}, {summary.refused:,} refused, in {seconds:.1f} s ({rate:,.0f} a second)."
-    )
+    rows = "1 row" if summary.rows == 1 else f"{summary.rows:,} rows"
+    out.line(f"{rows}: {good}, {summary.refused:,} refused, in {seconds:.1f} s ({rate:,.0f} a second).")
     for code, count in summary.codes.most_common():
         out.line(f"  {code}: {count:,}")
     if summary.problems:
