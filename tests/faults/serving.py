@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -29,6 +31,8 @@ from tests.server.running import free_port
 
 PASSWORD = "correct horse battery"
 
+T = TypeVar("T")
+
 
 @dataclass
 class Served:
@@ -39,7 +43,7 @@ class Served:
     port: int
     token: str
     process: subprocess.Popen[bytes] | None = None
-    clients: list[httpx.AsyncClient] = field(default_factory=list)
+    clients: list[httpx.AsyncClient | Wire] = field(default_factory=list)
 
     @property
     def base_url(self) -> str:
@@ -153,9 +157,48 @@ async def make_people(database_url: str, count: int) -> list[str]:
         await accounts.close()
 
 
+class Wire:
+    """One connection that is kept, and nothing else: many of these cost a test less than what they try."""
+
+    def __init__(self, server: Served) -> None:
+        server.clients.append(self)
+        self._server = server
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def send(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """Make a request with the key; give the answer's status and body."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._server.port)
+        reader, writer = self._streams
+        content = b"" if body is None else json.dumps(body).encode()
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self._server.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+            + content
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = re.search(r"\ncontent-length: (\d+)", head)
+        answer = await reader.readexactly(int(length[1])) if length else b""
+        return int(head.split(" ", 2)[1]), answer
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            with suppress(ConnectionError):
+                await self._streams[1].wait_closed()
+
+
 def person(name: object) -> dict[str, str]:
     """What signs somebody up."""
     return {"username": f"p{name}", "email": f"p{name}@example.org", "password": PASSWORD}
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all at once, and leave nothing running when one of them fails."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+    return [task.result() for task in tasks]
 
 
 @dataclass

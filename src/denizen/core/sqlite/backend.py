@@ -18,7 +18,8 @@ from sqlalchemy.util.concurrency import await_
 from denizen.core.errors import Unavailable
 from denizen.core.failures import NoDatabase
 from denizen.core.options import DatabaseOptions
-from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner, WritingThread
+from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner
+from denizen.core.sqlite.writing import WritingThread
 from denizen.core.statements import watch_statements
 
 registry.register("sqlite.denizen", "denizen.core.sqlite.dialect", "DenizenSQLite")

@@ -18,9 +18,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, AdaptedConnection
 from sqlalchemy.util.concurrency import await_
 
-from denizen.core.sqlite.driver import Result, Runner, WritingThread
-
-_NOTHING = Result([], None, -1, None)
+from denizen.core.sqlite.driver import Runner
+from denizen.core.sqlite.writing import NOTHING, WritingThread
 
 
 class Cursor:
@@ -31,7 +30,7 @@ class Cursor:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._result = _NOTHING
+        self._result = NOTHING
         self._rows: deque[tuple[Any, ...]] = deque()
 
     @property
@@ -103,8 +102,8 @@ class Connection(AdaptedConnection):
         return self._connection if isinstance(self._connection, WritingThread) else None
 
     def begin_immediate(self, seconds: float) -> None:
-        """Take the write lock; see `WritingThread.begin`."""
-        await_(self._connection.begin(seconds))
+        """See `WritingThread.begin`."""
+        self._connection.begin(seconds)
 
     def cursor(self, server_side: bool = False) -> Cursor:
         return Cursor(self._connection)

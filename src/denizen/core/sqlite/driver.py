@@ -4,8 +4,8 @@
   that it can never hold the loop: no waiting for locks (`busy_timeout=0`), no writing (`query_only`), and a bound on
   the time one statement may take. What the guard stops is run again by `ReadingThreads`.
 - `ReadingThreads`: counts, deep `skip`, exports, and what the guard stopped.
-- `WritingThread`: every write, one thread, one connection, so that commits (an fsync each) never stand in the loop's
-  way.
+- `WritingThread` (in `writing`): every write, one thread, one connection, so that commits (an fsync each) never stand
+  in the loop's way.
 
 Every result is fetched whole before it is handed over: a half-read cursor would keep its snapshot, and the WAL, from
     ever ending.
@@ -82,13 +82,15 @@ def connect(path: Path, *, create: bool = False, timeout: float = 0.0) -> sqlite
     return connection
 
 
-def _fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> Result:
+def fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> Result:
+    """Run one statement and fetch all it gives."""
     cursor = connection.execute(sql, parameters)
     rows = cursor.fetchall() if cursor.description is not None else []
     return Result(rows, cursor.description, cursor.rowcount, cursor.lastrowid)
 
 
-def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+def set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+    """Let `connection` wait so long for others' locks, inside SQLite and holding the calling thread."""
     connection.execute(f"PRAGMA busy_timeout={max(0, int(seconds * 1000))}")
 
 
@@ -151,8 +153,8 @@ class ReadingThreads:
     def _run(self, deadline: Deadline, sql: str, parameters: Sequence[Any]) -> Result:
         connection, clock = self._connection()
         clock.deadline = deadline
-        _set_busy_timeout(connection, min(self._busy_timeout, deadline.left))
-        return _fetch(connection, sql, parameters)
+        set_busy_timeout(connection, min(self._busy_timeout, deadline.left))
+        return fetch(connection, sql, parameters)
 
     async def run(self, sql: str, parameters: Sequence[Any], *, seconds: float | None = None) -> Result:
         """Run one reading statement.
@@ -162,7 +164,7 @@ class ReadingThreads:
             Unavailable: no thread came free in that time.
         """
         deadline = Deadline(time.perf_counter() + (self._seconds if seconds is None else seconds))
-        return await _finish(self._pool, self._run, deadline, sql, parameters, deadline=deadline)
+        return await finish(self._pool, self._run, deadline, sql, parameters, deadline=deadline)
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
         """Refuse: a reading connection has nothing to run many times."""
@@ -199,7 +201,7 @@ class InPlace:
         """Run one reading statement, at once if it is short and nothing is in its way."""
         self._clock.deadline.ends = time.perf_counter() + IN_PLACE_SECONDS
         try:
-            return _fetch(self._connection, sql, parameters)
+            return fetch(self._connection, sql, parameters)
         except sqlite3.OperationalError as error:
             if primary_code(error) not in RETRY_ON_THREAD:
                 raise
@@ -224,109 +226,7 @@ class InPlace:
         self._connection.close()
 
 
-class WritingThread:
-    """The one connection of this process that writes, and the thread it lives on.
-
-    Args:
-        path: the database file.
-        synchronous: `FULL` (an acknowledged write survives a power cut) or `NORMAL` (it survives a crash of the process
-            alone).
-        seconds: how long to wait for others while the file is switched to WAL, which happens once in its life.
-    """
-
-    def __init__(self, path: Path, *, synchronous: str, seconds: float) -> None:
-        self._connection = connect(path)
-        try:
-            _switch_to_wal(self._connection, seconds)
-            self._connection.execute(f"PRAGMA synchronous={synchronous}")
-        except BaseException:
-            self._connection.close()
-            raise
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="denizen-write")
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self._connection.in_transaction
-
-    def _begin(self, seconds: float) -> None:
-        if self._connection.in_transaction:  # undoing it failed, on a disk that failed; nobody may inherit it
-            self._connection.rollback()
-        _set_busy_timeout(self._connection, seconds)
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    async def begin(self, seconds: float) -> None:
-        """Take the write lock of the file, waiting at most `seconds` for another process to let go of it.
-
-        IMMEDIATE, since a transaction that begins by reading and then writes cannot wait for the lock: SQLite has to
-            refuse it at once, which is the `database is locked` everybody knows.
-        """
-        await _finish(self._pool, self._begin, seconds)
-
-    def _check_transaction(self) -> None:
-        """Refuse to go on outside a transaction: after some failures (disk full, I/O) SQLite has undone it by itself,
-        and what follows would be stored alone.
-        """
-        if not self._connection.in_transaction:
-            raise Unavailable("The database has undone this transaction. Try again in a moment.", retry_after=2)
-
-    def _one(self, sql: str, parameters: Sequence[Any]) -> Result:
-        self._check_transaction()
-        return _fetch(self._connection, sql, parameters)
-
-    async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
-        """Run one statement of the open transaction."""
-        return await _finish(self._pool, self._one, sql, parameters)
-
-    def _many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
-        self._check_transaction()
-        cursor = self._connection.executemany(sql, parameters)
-        return Result([], cursor.description, cursor.rowcount, cursor.lastrowid)
-
-    async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
-        """Run one statement once for each of `parameters`, in one hop."""
-        return await _finish(self._pool, self._many, sql, parameters)
-
-    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `function` with the connection, on its thread: for bulk work that would else hop once a row."""
-        return await _finish(self._pool, function, self._connection)
-
-    def _commit(self) -> None:
-        self._check_transaction()
-        self._connection.commit()
-
-    async def commit(self) -> None:
-        """Make what was written last."""
-        await _finish(self._pool, self._commit)
-
-    async def rollback(self) -> None:
-        """Undo what was written since `begin`."""
-        if self._connection.in_transaction:
-            await _finish(self._pool, self._connection.rollback)
-
-    def close(self) -> None:
-        """End the thread, then the connection."""
-        self._pool.shutdown(wait=True)
-        self._connection.close()
-
-
-def _switch_to_wal(connection: sqlite3.Connection, seconds: float) -> None:
-    """Bring the file into WAL mode. Two who do so at once get no chance to wait for each other inside SQLite."""
-    deadline = Deadline(time.perf_counter() + seconds)
-    while True:
-        try:
-            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            if primary_code(error) != sqlite3.SQLITE_BUSY or deadline.is_over:
-                raise
-            time.sleep(0.02)
-        else:
-            if mode != "wal":
-                raise Unavailable("This file cannot be used in WAL mode: its disk is not one of this machine's own.")
-            return
-
-
-async def _finish(
+async def finish(
     pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any, deadline: Deadline | None = None
 ) -> T:
     """Run `function` in `pool`; when cancelled, give way once it has ended, or at once where it has not begun.
