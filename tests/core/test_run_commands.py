@@ -103,7 +103,8 @@ def test_a_mistake_in_the_program_is_not_hidden() -> None:
 
 
 SLEEPER = """
-import asyncio, sys, typer
+import asyncio, signal, sys, typer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 from denizen.core.commands import command
 app = typer.Typer()
 

@@ -147,7 +147,7 @@ class _Batch:
         try:
             if isinstance(row.values, DenizenError):
                 raise row.values
-            account = make_account(row.line, row.values, at=at)
+            account = make_account(row.line, row.values, at=at, reads_hash=accounts.hashing.hasher.reads)
             if account.password is not None:
                 accounts.check_password(account.password, account.username, account.email, account.full_name)
                 self.passwords += 1
