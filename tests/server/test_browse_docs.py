@@ -74,6 +74,8 @@ def status_after_execution(browser: Browser, verb: str, path: str) -> str:
     browser.wait_for(f"{operation(verb, path)} !== undefined")
     browser.run(f"{operation(verb, path)}.querySelector('button.opblock-summary-control').click()")
     browser.wait_for(f"{operation(verb, path)}.querySelector('button.execute') !== null")
+    if verb == "post":  # the button is there before the example is
+        browser.wait_for(f"{operation(verb, path)}.querySelector('textarea.body-param__text')?.value.length > 2")
     browser.run(f"{operation(verb, path)}.querySelector('button.execute').click()")
     status: str = browser.wait_for(response_of(verb, path, ".response-col_status"))
     return status.split(maxsplit=1)[0]
