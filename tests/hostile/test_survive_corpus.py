@@ -17,6 +17,9 @@ from tests.hostile.corpus import SECRET_PASSWORD, SECRET_TOKEN, Attack, Corpus
 
 AT_ONCE = 8
 SLOW = 2.0
+HASHED = {201, 409}
+"""Answers before which a password was hashed, by a thread that gives way to whatever else this machine does."""
+
 GROWTH = 64 * 1024 * 1024
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
@@ -58,7 +61,7 @@ def faults(attack: Attack, outcome: Outcome) -> list[str]:
     found = []
     if outcome.status >= 500 or (outcome.status == 0 and not attack.torn):
         found.append(f"status {outcome.status}")
-    if outcome.seconds > SLOW:
+    if outcome.seconds > SLOW * (2 if outcome.status in HASHED else 1):
         found.append(f"{outcome.seconds:.1f} s")
     answer = outcome.head + outcome.body
     found += [f"echoes {secret}" for secret in (SECRET_PASSWORD, SECRET_TOKEN) if secret.encode() in answer]
