@@ -282,7 +282,7 @@ async def test_hostile_query_is_422_and_not_echoed(client: AsyncClient, age: str
     answer = await client.get(f"/people/?age={age}")
 
     assert_problem(answer, 422, "invalid")
-    assert age not in answer.text
+    assert age not in answer.text.replace(answer.json()["request_id"], "")
 
 
 async def test_answers_are_not_stored(client: AsyncClient) -> None:

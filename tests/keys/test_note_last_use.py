@@ -64,7 +64,7 @@ async def test_later_use_that_another_process_stored_stays(
 class TestHurried:
     @pytest.fixture
     def overrides(self) -> dict[str, Any]:
-        return {"database_timeout": 0.3, "database_lock_timeout": 0.2}
+        return {"database_timeout": 2.0, "database_lock_timeout": 0.5}
 
     async def test_use_that_could_not_be_written_is_written_later(
         self, client: AsyncClient, make_key: MakeKey, accounts: Accounts, clock: Clock
