@@ -27,7 +27,7 @@ from denizen.keys.service import issue_key
 from denizen.settings import PREFIX, Settings
 from denizen.users.service import create_account
 from tests.conftest import SECRET
-from tests.server.running import free_port
+from tests.server.running import ROOT, free_port
 
 PASSWORD = "correct horse battery"
 
@@ -36,12 +36,17 @@ T = TypeVar("T")
 
 @dataclass
 class Served:
-    """A server. It can be killed and started again, on the same port and database."""
+    """A server. It can be killed and started again, on the same port and database.
+
+    Attributes:
+        command: what runs it, if not `denizen serve`; the port follows.
+    """
 
     environment: dict[str, str]
     folder: Path
     port: int
     token: str
+    command: tuple[str, ...] = ("denizen", "serve")
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.AsyncClient | Wire] = field(default_factory=list)
 
@@ -72,7 +77,7 @@ class Served:
         """Start it, and return once it answers."""
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", "denizen", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", *self.command, "--port", str(self.port)],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
@@ -103,7 +108,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, database_url: str, **settings: Any) -> AsyncIterator[Served]:
+async def serving(
+    folder: Path, database_url: str, *, command: tuple[str, ...] = ("denizen", "serve"), **settings: Any
+) -> AsyncIterator[Served]:
     """Run a server on a migrated database until the block ends; its settings are given without their prefix."""
     port = free_port()
     chosen = {
@@ -116,8 +123,9 @@ async def serving(folder: Path, database_url: str, **settings: Any) -> AsyncIter
         **settings,
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    kept["PYTHONPATH"] = str(ROOT)
     environment = kept | {PREFIX + name.upper(): str(value) for name, value in chosen.items()}
-    server = Served(environment, folder, port, await make_token(database_url))
+    server = Served(environment, folder, port, await make_token(database_url), command)
     try:
         await server.start()
         yield server

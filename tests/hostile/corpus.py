@@ -172,22 +172,37 @@ class Corpus:
         token: a key that has every right: what comes behind the door is tried too.
         user_ids: accounts that exist.
         cursor: one that is good, to be altered.
+        prefix: in front of our paths.
     """
 
-    def __init__(self, seed: int, *, token: str, user_ids: list[str], cursor: str) -> None:
+    def __init__(self, seed: int, *, token: str, user_ids: list[str], cursor: str, prefix: str = "") -> None:
         self._random = random.Random(seed)
         self._token = token
         self._user_ids = user_ids
         self._cursor = cursor
+        self._prefix = prefix
 
     def attacks(self, count: int) -> Iterator[Attack]:
         """Give as many, every kind in turn."""
-        kinds: list[Callable[[], Attack]] = [
-            self._field, self._query, self._text, self._id, self._header, self._queries, self._credentials,
-            self._method, self._cursor_of, self._key, self._type, self._query, self._host, self._garbage, self._path,
-        ]  # fmt: skip
+        yield from self._draw(count, [*self._at_routes(), *self._at_server()])
+
+    def attacks_on_routes(self, count: int) -> Iterator[Attack]:
+        """The same, but for what is the server's to answer: hosts, methods, paths, garbage."""
+        yield from self._draw(count, self._at_routes())
+
+    @staticmethod
+    def _draw(count: int, kinds: Sequence[Callable[[], Attack]]) -> Iterator[Attack]:
         for number in range(count):
             yield kinds[number % len(kinds)]()
+
+    def _at_routes(self) -> list[Callable[[], Attack]]:
+        return [
+            self._field, self._query, self._text, self._id, self._queries, self._credentials, self._cursor_of,
+            self._key, self._type, self._query,
+        ]  # fmt: skip
+
+    def _at_server(self) -> list[Callable[[], Attack]]:
+        return [self._header, self._method, self._host, self._garbage, self._path]
 
     def _pick(self, choices: Sequence[Any]) -> Any:
         return self._random.choice(choices)
@@ -196,7 +211,7 @@ class Corpus:
         self, kind: str, method: str, path: str, body: bytes | None = None, *lines: str, host: str = "127.0.0.1"
     ) -> Attack:
         named = {line.partition(":")[0].lower() for line in lines}
-        head = [f"{method} {path} HTTP/1.1", f"Host: {host}", *lines, "Connection: close"]
+        head = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {host}", *lines, "Connection: close"]
         if "authorization" not in named:
             head.append(f"Authorization: Bearer {self._token}")
         if body is not None:
