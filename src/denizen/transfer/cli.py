@@ -66,7 +66,7 @@ async def import_(
                     summary.add(results)
                     tell(results)
                     done(len(results), at=source.position if source.size else None)
-    _tell(out, summary, time.monotonic() - began, report)
+    _tell(out, summary, time.monotonic() - began, report, dry_run=dry_run)
     if summary.refused:
         raise typer.Exit(REFUSED)
 
@@ -207,7 +207,7 @@ def _noting(out: Output, summary: Summary) -> Iterator[None]:
         raise
 
 
-def _tell(out: Output, summary: Summary, seconds: float, report: Path | None) -> None:
+def _tell(out: Output, summary: Summary, seconds: float, report: Path | None, *, dry_run: bool) -> None:
     """Print the summary: JSON, or lines for people."""
     if out.json:
         facts = {"rows": summary.rows, "created": summary.created, "valid": summary.valid, "refused": summary.refused}
@@ -216,7 +216,7 @@ def _tell(out: Output, summary: Summary, seconds: float, report: Path | None) ->
             facts | {"seconds": round(seconds, 3), "codes": dict(summary.codes.most_common()), "problems": problems}
         )
         return
-    good = f"{summary.valid:,} valid" if summary.valid else f"{summary.created:,} created"
+    good = f"{summary.valid:,} valid" if dry_run else f"{summary.created:,} created"
     rate = summary.rows / max(seconds, 0.001)
     rows = "1 row" if summary.rows == 1 else f"{summary.rows:,} rows"
     out.line(f"{rows}: {good}, {summary.refused:,} refused, in {seconds:.1f} s ({rate:,.0f} a second).")
