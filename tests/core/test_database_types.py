@@ -64,7 +64,8 @@ async def test_what_is_stored_comes_back_as_it_was(database: Database, values: d
 
     async with database.read.session() as db:
         (found,) = (await db.execute(select(*COLUMNS))).all()
-    assert found._asdict() == {"number": 0, **values}
+    # In UTC, since Python holds no two times of different zones equal within the hour that comes twice.
+    assert found._asdict() == {"number": 0, **values, "at": values["at"] and in_utc(values["at"])}
     assert found.at is None or found.at.tzinfo is UTC
     assert found.uid is None or type(found.uid) is UUID
     assert found.words is None or type(found.words) is list
@@ -97,6 +98,7 @@ async def test_instants_compare_as_what_is_stored_of_them(database: Database, on
     assume(can_be_stored(one) and can_be_stored(other))
 
     await store(database, {"at": one})
+    one, other = in_utc(one), in_utc(other)
 
     assert bool(await database.read.rows(SINCE, at=other)) == (one >= other)
     assert (format_utc(one) >= format_utc(other)) == (one >= other)
@@ -107,7 +109,7 @@ def test_written_instants_have_one_width_and_read_back(value: datetime) -> None:
     assume(can_be_stored(value))
 
     assert len(format_utc(value)) == 27
-    assert parse_utc(format_utc(value)) == value
+    assert parse_utc(format_utc(value)) == in_utc(value)
 
 
 @pytest.mark.parametrize("naive", [datetime(2026, 1, 31, 9, 30), datetime.max])  # noqa: DTZ001, DTZ901
