@@ -5,12 +5,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Database, DatabaseOptions, constraint_of
 from denizen.core.errors import Conflict
@@ -53,6 +59,50 @@ async def test_a_conflict_in_a_savepoint_lets_the_rest_go_on(database: Database)
 
     assert constraint_of(conflict.value, METADATA) == "uq_notes_text"
     assert await noted(database) == [1, 4]
+
+
+Acts = list[Any]
+"""Numbers to note, and pairs of acts in a savepoint and whether they are undone."""
+
+ACTS: st.SearchStrategy[Acts] = st.recursive(
+    st.lists(st.just("note"), max_size=3),
+    lambda acts: st.lists(st.just("note") | st.tuples(acts, st.booleans()), max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=ACTS, undone=st.booleans())
+async def test_savepoints_undo_what_they_hold_and_nothing_else(database: Database, acts: Acts, undone: bool) -> None:
+    numbers = itertools.count(1)
+
+    async def perform(db: AsyncSession, acts: Acts) -> list[int]:
+        """Do it; give the numbers that should be there in the end."""
+        kept = []
+        for act in acts:
+            if act == "note":
+                kept.append(next(numbers))
+                await note(db, kept[-1])
+                continue
+            inner, refused = act
+            with suppress(Refused):
+                async with db.begin_nested():
+                    found = await perform(db, inner)
+                    if refused:
+                        raise Refused("undo it")
+                    kept += found
+        return kept
+
+    async with database.write.begin() as db:
+        await db.execute(delete(NOTES))
+    expected: list[int] = []
+    with suppress(Refused):
+        async with database.write.begin() as db:
+            expected = await perform(db, acts)
+            if undone:
+                raise Refused("undo it all")
+
+    assert await noted(database) == ([] if undone else expected)
 
 
 async def test_reading_sessions_refuse_to_write(database: Database) -> None:
