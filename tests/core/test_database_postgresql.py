@@ -212,6 +212,21 @@ async def test_a_backend_that_ends_in_the_middle_of_a_transaction_is_told(small:
     assert await noted(small) == []
 
 
+async def test_a_server_that_only_reads_any_longer_is_told_and_left(small: Database) -> None:
+    """After a failover the old primary refuses writes; new connections may find the new one."""
+    with pytest.raises(Unavailable):
+        async with small.write.begin() as db:
+            before = await db.scalar(text("SELECT pg_backend_pid()"))
+            await db.execute(text("SET TRANSACTION READ ONLY"))
+            await note(db, 1)
+    async with small.write.begin() as db:
+        after = await db.scalar(text("SELECT pg_backend_pid()"))
+        await note(db, 2)
+
+    assert before != after
+    assert await noted(small) == [2]
+
+
 async def test_out_of_connections_all_are_told_in_time(small: Database) -> None:
     async def hold(ready: asyncio.Event, session: Callable[[], object]) -> None:
         async with session() as db:  # type: ignore[attr-defined]

@@ -155,3 +155,21 @@ async def test_pool_in_use_is_told_in_time(
     assert [answered.status for answered in served] == [200] * 20
     await works_again(server, people)
     assert "unexpected_error" not in server.log
+
+
+@pytest.mark.slow
+async def test_tables_that_somebody_locks_are_told_in_time(
+    server: Served, people: list[str], postgres: Postgres, database_url: str
+) -> None:
+    """As a migration by hand does, or a dump: neither reads nor writes get at the tables."""
+    import psycopg
+
+    await works_again(server, people)
+    with psycopg.connect(postgres.socket_url(str(make_url(database_url).database))) as other:
+        other.execute("LOCK TABLE denizen_users IN ACCESS EXCLUSIVE MODE")
+        *told, own_key = await asyncio.gather(*(timed(request) for request in everything(server.client(), people)))
+
+    for answered in told:
+        check_unavailable(answered)
+    assert own_key.status in {200, 503}  # a table of its own, and the same few connections
+    await works_again(server, people)
