@@ -91,7 +91,7 @@ async def writers(server: Served, ledger: Ledger, people: list[str]) -> AsyncIte
 
 ON_BOTH = [
     pytest.param("sqlite", 1),
-    *(pytest.param(kind, 5, marks=pytest.mark.slow) for kind in ("sqlite", "postgresql")),
+    *(pytest.param(kind, 4, marks=pytest.mark.slow) for kind in ("sqlite", "postgresql")),
 ]
 
 
@@ -130,7 +130,7 @@ async def test_nothing_acknowledged_is_lost_with_postgresql(tmp_path: Path) -> N
         people = await make_people(url, WRITERS)
         async with serving(tmp_path, url, workers=2) as server:
             async with writers(server, ledger, people):
-                for _ in range(4):
+                for _ in range(3):
                     await asyncio.sleep(random.uniform(0.3, 1.5))
                     acknowledged = dict(ledger.named)
                     await asyncio.to_thread(postgres.kill9)
