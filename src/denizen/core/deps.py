@@ -102,7 +102,7 @@ class Bearer(HTTPBearer):
         self._scopes = scopes
         self._optional = optional
 
-    async def __call__(self, request: Request) -> Caller | None:  # type: ignore[override]
+    async def __call__(self, request: Request) -> Caller | None:  # type: ignore[override]  # a caller, not the header's parts
         """Recognise the caller, or refuse.
 
         Raises:

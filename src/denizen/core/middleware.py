@@ -37,7 +37,7 @@ def surround(app: FastAPI, *layers: Callable[[ASGIApp], ASGIApp]) -> None:
             stack = layer(stack)
         return stack
 
-    app.build_middleware_stack = build  # type: ignore[method-assign]
+    app.build_middleware_stack = build  # type: ignore[method-assign]  # of this one application
 
 
 class RequestId:
