@@ -294,20 +294,3 @@ async def test_answers_are_not_stored(client: AsyncClient) -> None:
 def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
     with suppress(Malformed):
         parse_json(body)
-
-
-@given(
-    st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**63), 2**63 - 1)
-        | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(),
-        lambda below: st.lists(below) | st.dictionaries(st.text(), below),
-        max_leaves=20,
-    )
-)
-def test_what_json_can_say_comes_through(value: Any) -> None:
-    import json
-
-    assert parse_json(json.dumps(value).encode()) == value

@@ -6,8 +6,6 @@ application as well.
 """
 
 import difflib
-import json
-import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from copy import copy
@@ -27,17 +25,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from denizen.core.errors import Invalid, Malformed, RepeatedParameter, TooLarge, UnknownParameter, UnsupportedMedia
+from denizen.core.json import MAX_DEPTH, MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
 from denizen.core.problems import DenizenProblem, invalid, is_name, responses
 
 MAX_BODY_SIZE: Final = "denizen.max_body_size"
 """The key in an ASGI scope under which an install's limit stands, in bytes; see `Router.bound`."""
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
-MAX_DEPTH: Final = 64
-MAX_MEMBERS: Final = 1_000
-MAX_ITEMS: Final = 10_000
 _NUMBER_LENGTH: Final = 64
-_INT64: Final = 2**63
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -46,76 +41,29 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 # ---------------------------------------------------------------------------------------------------------------- JSON
 
 
-def parse_json(body: bytes) -> Any:
-    """Read a JSON document, strictly.
+_MALFORMED: Final = {
+    Flaw.ENCODING: "The body is not UTF-8.",
+    Flaw.SYNTAX: "The body is not JSON: line {line}, column {column}.",
+    Flaw.CONSTANT: "The body has NaN or Infinity, which are not JSON.",
+    Flaw.INTEGER: "The body has an integer beyond 64 bits.",
+    Flaw.NUMBER: "The body has a number that no double holds.",
+    Flaw.KEY_TWICE: "An object in the body has a key twice.",
+    Flaw.DEPTH: f"The body is nested more than {MAX_DEPTH} levels deep.",
+    Flaw.MEMBERS: f"An object in the body has more than {MAX_MEMBERS} members.",
+    Flaw.ITEMS: f"An array in the body has more than {MAX_ITEMS} items.",
+}
 
-    At most 64 levels, 1,000 members in an object and 10,000 items in an array; integers within 64 bits.
+
+def parse_json(body: bytes) -> Any:
+    """Read a body as `core.json` reads JSON.
 
     Raises:
-        Malformed: it is not UTF-8, not JSON, has a key twice, NaN, Infinity or a number that no double holds, or is
-            beyond the limits above. The message never quotes it.
-
-    Source: RFC 8259 and RFC 7493 (I-JSON); lone surrogates are left to `core.text`, which names the field.
+        Malformed: with what is wrong, and never with the input.
     """
     try:
-        document = _DECODER.decode(body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Malformed("The body is not UTF-8.") from None
-    except RecursionError:
-        raise Malformed(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
-    except json.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH or body.count(b",") > MAX_ITEMS:
-        _check_shape(document)
-    return document
-
-
-def _check_shape(document: Any) -> None:
-    level, depth = [document], 0
-    while level:
-        if depth > MAX_DEPTH:
-            raise Malformed(f"The body is nested more than {MAX_DEPTH} levels deep.")
-        below: list[Any] = []
-        for node in level:
-            if isinstance(node, dict):
-                below.extend(value for value in node.values() if isinstance(value, dict | list))
-            elif isinstance(node, list):
-                if len(node) > MAX_ITEMS:
-                    raise Malformed(f"An array in the body has more than {MAX_ITEMS} items.")
-                below.extend(value for value in node if isinstance(value, dict | list))
-        level, depth = below, depth + 1
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_MEMBERS:
-        raise Malformed(f"An object in the body has more than {MAX_MEMBERS} members.")
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed("An object in the body has a key twice.")
-    return found
-
-
-def _integer(text: str) -> int:
-    number = int(text) if len(text) <= _NUMBER_LENGTH else _INT64
-    if not -_INT64 <= number < _INT64:
-        raise Malformed("The body has an integer beyond 64 bits.")
-    return number
-
-
-def _float(text: str) -> float:
-    number = float(text) if len(text) <= _NUMBER_LENGTH else math.inf
-    if not math.isfinite(number):
-        raise Malformed("The body has a number that no double holds.")
-    return number
-
-
-def _constant(_: str) -> NoReturn:
-    raise Malformed("The body has NaN or Infinity, which are not JSON.")
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+        return read_json(body)
+    except JsonRefused as error:
+        raise Malformed(_MALFORMED[error.flaw].format(line=error.line, column=error.column)) from None
 
 
 def check_json_type(headers: Headers) -> None:

@@ -18,10 +18,8 @@ MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact; SQLite and PostgreSQL hold it with room to spare."""
 
 
-def is_storable(text: str) -> bool:
-    """Tell whether both databases and every encoder take `text`: no lone surrogate, no U+0000."""
-    if "\x00" in text:
-        return False
+def is_encodable(text: str) -> bool:
+    """Tell whether `text` can be written as UTF-8: half of a surrogate pair cannot."""
     if text.isascii():
         return True
     try:
@@ -29,6 +27,11 @@ def is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether both databases and every encoder take `text`: no lone surrogate, no U+0000."""
+    return "\x00" not in text and is_encodable(text)
 
 
 def _refuse_unstorable(value: object) -> object:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from denizen.core.errors import DenizenError
-from denizen.transfer.adapters.lines import MAX_LINE_BYTES, Line, Lines
+from denizen.core.text import is_encodable
+from denizen.transfer.adapters.lines import MAX_LINE_BYTES, NOT_UTF8, Line, Lines
 from denizen.transfer.errors import (
     BooleanInvalid,
     ColumnRepeated,
@@ -183,7 +184,7 @@ class CsvReader:
             try:
                 text = line.decode()
             except UnicodeDecodeError:
-                yield Row(number, _not_utf8())
+                yield Row(number, EncodingInvalid(NOT_UTF8))
                 continue
             row = self._row(number, text.removesuffix("\r").split(self._delimiter))
             if row is not None:
@@ -252,8 +253,8 @@ class CsvReader:
             return None
         cells = self._open.values
         begun = self._let_go()[0][0]
-        if not all(map(_is_utf8, cells)):
-            return Row(begun, _not_utf8())
+        if not all(map(is_encodable, cells)):  # a byte that is no UTF-8 was escaped as a surrogate above
+            return Row(begun, EncodingInvalid(NOT_UTF8))
         return self._row(begun, cells)
 
     def _begin(self, line: bytes) -> None:
@@ -299,21 +300,6 @@ def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
     except RowRefused:
         return delimiter, []
     return delimiter, [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in fields.values]
-
-
-def _is_utf8(text: str) -> bool:
-    """Tell whether no byte had to be escaped when `text` was decoded; UTF-8 itself never gives a surrogate."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _not_utf8() -> EncodingInvalid:
-    return EncodingInvalid("This row is not UTF-8. Save the file as UTF-8, or mend the row.")
 
 
 # --- Writing -----------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ from denizen.transfer.errors import EncodingUnsupported
 MAX_LINE_BYTES: Final = 1024 * 1024
 """No row that could be imported is a twentieth of it."""
 
+NOT_UTF8: Final = "This row is not UTF-8. Save the file as UTF-8, or mend the row."
+"""What is said of a row, in whichever form it was written."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _UNDECIDED_BYTES: Final = 64 * 1024

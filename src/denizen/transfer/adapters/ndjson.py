@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from denizen.core.errors import DenizenError
-from denizen.transfer.adapters.lines import Line, Lines
+from denizen.core.json import MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
+from denizen.transfer.adapters.lines import NOT_UTF8, Line, Lines
 from denizen.transfer.errors import (
     EncodingInvalid,
     FormatUnknown,
@@ -21,39 +21,19 @@ from denizen.transfer.errors import (
 from denizen.transfer.schemas import COLUMNS, Row, unknown_columns
 
 _KNOWN: Final = frozenset(COLUMNS)
-_MAX_DIGITS: Final = 19
-_MAX_INTEGER: Final = 2**63 - 1
 _BLANK: Final = b" \t\r\n"
 
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise MemberRepeated("An object has a member twice.")
-    return found
-
-
-def _integer(digits: str) -> int:
-    number = int(digits) if len(digits) <= _MAX_DIGITS + 1 else _MAX_INTEGER + 1
-    if not -_MAX_INTEGER <= number <= _MAX_INTEGER:
-        raise JsonMalformed("A number is beyond 64 bits.")
-    return number
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise JsonMalformed("A number is beyond what a double holds.")
-    return number
-
-
-def _constant(_: str) -> NoReturn:
-    raise JsonMalformed("NaN and Infinity are not JSON.")
-
-
-_decode: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-).decode
+_REFUSED: Final[dict[Flaw, tuple[type[RowRefused], str]]] = {
+    Flaw.ENCODING: (EncodingInvalid, NOT_UTF8),
+    Flaw.SYNTAX: (JsonMalformed, "This row is not JSON: column {column}."),
+    Flaw.CONSTANT: (JsonMalformed, "NaN and Infinity are not JSON."),
+    Flaw.INTEGER: (JsonMalformed, "A number is beyond 64 bits."),
+    Flaw.NUMBER: (JsonMalformed, "A number is beyond what a double holds."),
+    Flaw.KEY_TWICE: (MemberRepeated, "An object has a member twice."),
+    Flaw.DEPTH: (JsonMalformed, "This row is nested too deeply."),
+    Flaw.MEMBERS: (JsonMalformed, f"An object has more than {MAX_MEMBERS:,} members."),
+    Flaw.ITEMS: (JsonMalformed, f"An array has more than {MAX_ITEMS:,} items."),
+}
 
 
 class NdjsonReader:
@@ -109,13 +89,10 @@ class NdjsonReader:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        found = _decode(line.decode())
-    except UnicodeDecodeError:
-        raise EncodingInvalid("This row is not UTF-8. Save the file as UTF-8, or mend the row.") from None
-    except RecursionError:
-        raise JsonMalformed("This row is nested too deeply.") from None
-    except json.JSONDecodeError as error:
-        raise JsonMalformed(f"This row is not JSON: column {error.colno}.") from None
+        found = read_json(line)
+    except JsonRefused as error:
+        kind, sentence = _REFUSED[error.flaw]
+        raise kind(sentence.format(column=error.column)) from None
     if not isinstance(found, dict):
         raise JsonMalformed("This row is JSON, but not an object.")
     return found
