@@ -24,12 +24,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from denizen.core.direct import direct
 from denizen.core.errors import Invalid, Malformed, RepeatedParameter, TooLarge, UnknownParameter, UnsupportedMedia
 from denizen.core.json import MAX_DEPTH, MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
 from denizen.core.problems import DenizenProblem, invalid, is_name, responses
 
 MAX_BODY_SIZE: Final = "denizen.max_body_size"
 """The key in an ASGI scope under which an install's limit stands, in bytes; see `Router.bound`."""
+
+PLAIN: Final = "denizen.plain"
+"""A key in an ASGI scope under which anything makes a request go FastAPI's way; see `core.direct`."""
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 _NUMBER_LENGTH: Final = 64
@@ -246,6 +250,8 @@ class Route(APIRoute):
         body = route.body_field
         is_json = body is not None and getattr(body.field_info, "media_type", "") == "application/json"
         own_limit = self._own_limit
+        straight = direct(route.dependant)
+        overridable = route.dependency_overrides_provider
 
         async def answer(plain: Request) -> Response:
             scope = plain.scope
@@ -257,7 +263,10 @@ class Route(APIRoute):
                 check_json_type(request.headers)
                 await request.json()
             try:
-                response = await handle(request)
+                if straight is None or PLAIN in scope or getattr(overridable, "dependency_overrides", None):
+                    response = await handle(request)
+                else:
+                    response = await straight(request)
             except RequestValidationError as error:
                 raise invalid(error.errors()) from None
             response.headers.setdefault("cache-control", "no-store")

@@ -14,6 +14,9 @@ from typing import Any
 from sqlalchemy import Select, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import TypeEngine
+
+from denizen.core.types import UtcDateTime, Uuid
 
 Convert = Callable[[Any], Any]
 
@@ -27,7 +30,7 @@ class Compiled:
 
     __slots__ = ("_convert_in", "_convert_out", "_defaults", "_order", "sql")
 
-    def __init__(self, select: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
+    def __init__(self, select: Select[*tuple[Any, ...]], dialect: Dialect, *, shown: bool = False) -> None:
         compiled = select.compile(dialect=dialect)
         self.sql = str(compiled)
         names = compiled.positiontup if compiled.positional else None
@@ -39,9 +42,9 @@ class Compiled:
             if processor is not None:
                 self._convert_in[name] = processor
         self._convert_out: tuple[tuple[int, Convert], ...] = tuple(
-            (index, processor)
+            (index, convert)
             for index, column in enumerate(select.selected_columns)
-            if (processor := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
+            if (convert := _out(column.type, dialect, shown=shown)) is not None
         )
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
@@ -64,23 +67,32 @@ class Compiled:
         return converted
 
 
+def _out(column: TypeEngine[Any], dialect: Dialect, *, shown: bool) -> Convert | None:
+    if shown and isinstance(column, UtcDateTime | Uuid):
+        return column.shown_processor(dialect)
+    return column.dialect_impl(dialect).result_processor(dialect, None)
+
+
 class Statement:
     """A SELECT, compiled at its first use on each dialect and kept.
 
     Args:
         select: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here,
             since its text depends on the length of the list.
+        shown: give ids and times as whatever JSON shows alike, instead of as `UUID` and `datetime`: SQLite's own text.
+            To make a value of it, only for it to be written as that text again, is half of a list of 100.
     """
 
-    def __init__(self, select: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, select: Select[*tuple[Any, ...]], *, shown: bool = False) -> None:
         self._select = select
+        self._shown = shown
         self._compiled: dict[str, Compiled] = {}
 
     def on(self, dialect: Dialect) -> Compiled:
         """Give the form for `dialect`."""
         found = self._compiled.get(dialect.name)
         if found is None:
-            found = self._compiled[dialect.name] = Compiled(self._select, dialect)
+            found = self._compiled[dialect.name] = Compiled(self._select, dialect, shown=self._shown)
         return found
 
 

@@ -15,6 +15,7 @@ The two text forms sort as the values do, can be read and pasted in any SQLite s
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -52,6 +53,11 @@ def parse_utc(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def shown_utc(text: str) -> str:
+    """Give what `format_utc` wrote as JSON shows it: without microseconds where there are none, as Pydantic does."""
+    return text[:19] + "Z" if text.endswith(".000000Z") else text
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant, to the microsecond, always aware and in UTC. A naive `datetime` is refused on its way in."""
 
@@ -79,6 +85,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         instant: datetime = value
         return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
 
+    def shown_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Give what turns a stored value into one that JSON shows alike; `None` where it can stay as it is."""
+        if dialect.name != "sqlite":
+            return self.result_processor(dialect, None)
+        return lambda text: None if text is None else shown_utc(text)
+
 
 class Uuid(TypeDecorator[UUID]):
     """A UUID: PostgreSQL's own type, canonical text on SQLite."""
@@ -101,6 +113,10 @@ class Uuid(TypeDecorator[UUID]):
     def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
         """Give a `UUID`."""
         return UUID(value) if isinstance(value, str) else value
+
+    def shown_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """The same as of `UtcDateTime`: the stored text is the one that JSON shows."""
+        return None if dialect.name == "sqlite" else self.result_processor(dialect, None)
 
 
 class StringList(TypeDecorator[list[str]]):

@@ -40,7 +40,7 @@ from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
 
 Row = tuple[Any, ...]
-"""Values in the order of `READ_FIELDS`."""
+"""Values in the order of `READ_FIELDS`. From the hot path, ids and times may be the text that JSON shows of them."""
 
 READ_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(getattr(User, name) for name in READ_FIELDS)
 
@@ -65,7 +65,7 @@ TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
 
 CONSTRAINTS = {f"uq_denizen_users_{column}": column for column in TAKEN} | {"pk_denizen_users": "id"}
 
-_BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")))
+_BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")), shown=True)
 
 
 @asynccontextmanager
@@ -325,7 +325,7 @@ def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
 
 @lru_cache(maxsize=1024)
 def _page_statement(shape: Shape) -> Statement:
-    return Statement(page_query(shape))
+    return Statement(page_query(shape), shown=True)
 
 
 async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, limit: int, skip: int = 0) -> list[Row]:
