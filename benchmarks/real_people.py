@@ -96,7 +96,7 @@ def lines_of(path: Path) -> Iterator[str]:
         if path.suffix == ".gz":
             file = gzip.open(raw)  # noqa: SIM115 -- closes nothing but itself
         elif path.suffix == ".xz":
-            file = lzma.open(raw)  # noqa: SIM115
+            file = lzma.open(raw)  # noqa: SIM115 -- as above
         for line in file:
             yield line.decode("utf-8", "replace").rstrip("\n")
 

@@ -8,13 +8,14 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 
 import anyio
 import psutil
 import psycopg
 import pytest
 from sqlalchemy import bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Database, DatabaseOptions
 from denizen.core.errors import Unavailable
@@ -229,8 +230,8 @@ async def test_a_server_that_only_reads_any_longer_is_told_and_left(small: Datab
 
 
 async def test_out_of_connections_all_are_told_in_time(small: Database) -> None:
-    async def hold(ready: asyncio.Event, session: Callable[[], object]) -> None:
-        async with session() as db:  # type: ignore[attr-defined]
+    async def hold(ready: asyncio.Event, session: Callable[[], AbstractAsyncContextManager[AsyncSession]]) -> None:
+        async with session() as db:
             await db.execute(text("SELECT 1"))
             await ready.wait()
 

@@ -112,7 +112,7 @@ async def test_no_file_is_made_where_there_is_none(tmp_path: Path) -> None:
         async with database.write.begin() as db:
             await note(db, 1)
 
-    assert not list(tmp_path.iterdir())  # noqa: ASYNC240
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240  (nobody waits for this loop)
 
 
 # --- writers ---------------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_written_instants_have_one_width_and_read_back(value: datetime) -> None:
     assert parse_utc(format_utc(value)) == in_utc(value)
 
 
-@pytest.mark.parametrize("naive", [datetime(2026, 1, 31, 9, 30), datetime.max])  # noqa: DTZ001, DTZ901
+@pytest.mark.parametrize("naive", [datetime(2026, 1, 31, 9, 30), datetime.max])  # noqa: DTZ001, DTZ901  (naive on purpose)
 async def test_a_time_without_a_zone_is_refused(database: Database, naive: datetime) -> None:
     with pytest.raises(StatementError, match="time zone"):
         await store(database, {"at": naive})

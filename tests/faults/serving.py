@@ -76,7 +76,7 @@ class Served:
     async def start(self) -> None:
         """Start it, and return once it answers."""
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
+            self.process = subprocess.Popen(  # noqa: ASYNC220  (killed and waited for without a loop, too)
                 [sys.executable, "-m", *self.command, "--port", str(self.port)],
                 cwd=self.folder,
                 env=self.environment,

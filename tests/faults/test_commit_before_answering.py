@@ -99,7 +99,7 @@ async def host(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
         if kind == "statement":
             await db.execute(text("SELECT nonsense"))
         if kind == "answer":
-            return {"not": object()}  # type: ignore[dict-item]
+            return {"not": object()}  # type: ignore[dict-item]  # the mistake to be found
         if kind == "cancel":
             raise asyncio.CancelledError
         return {"kind": kind}

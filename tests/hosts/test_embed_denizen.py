@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -143,7 +144,8 @@ async def test_an_unexpected_error_tells_a_hosts_log_nothing_of_a_person(account
 async def test_pools_talk_under_sqlalchemys_name(accounts: Accounts) -> None:
     await accounts.database.ping()
 
-    assert accounts.database.opened._readers.pool.logger.name.startswith("sqlalchemy.pool")  # type: ignore[union-attr]
+    opened: Any = accounts.database.opened
+    assert opened._readers.pool.logger.name.startswith("sqlalchemy.pool")
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])

@@ -82,8 +82,9 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """Give all people and keys, by the columns of the first revision."""
     found = {}
     with connected(url) as connection:
-        for table in (User.__table__, Key.__table__):
-            found[str(table.key)] = [tuple(row) for row in connection.execute(select(table).order_by(table.c.id))]  # type: ignore[attr-defined]
+        for model in (User, Key):
+            query = select(model.__table__).order_by(model.id)
+            found[model.__tablename__] = [tuple(row) for row in connection.execute(query)]
     return found
 
 

@@ -69,7 +69,7 @@ def test_check_tells_references_to_nothing(sqlite_url: str) -> None:
             "VALUES ('a', 'b', 'c', zeroblob(32), '[]', '')"
         )
     with connected(sqlite_url) as connection:
-        connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+        connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]  # open
         connection.exec_driver_sql("UPDATE denizen_keys SET user_id = 'nobody'")
 
     assert runner.check(sqlite_url) == ["Row 1 of denizen_keys points to nothing in denizen_users."]

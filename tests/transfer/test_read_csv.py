@@ -211,7 +211,7 @@ def test_a_version_is_a_whole_number(cell: str) -> None:
 @given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=5), size=st.integers(1, 60), quoting=st.sampled_from([0, 1]))
 def test_what_pythons_writer_writes_is_read(rows: Sequence[tuple[str, ...]], size: int, quoting: int) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=quoting, lineterminator="\r\n")  # type: ignore[arg-type]
+    writer = csv.writer(text, quoting=quoting, lineterminator="\r\n")  # type: ignore[arg-type]  # 0 and 1 are two of them
     writer.writerow(["external_id", "full_name", "email"])
     writer.writerows((f"x{first}", second, f"x{third}") for first, second, third in rows)
 

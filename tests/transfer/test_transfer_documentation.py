@@ -40,7 +40,7 @@ def test_every_option_is_explained() -> None:
     commands = get_command(app)
     options = {
         option
-        for command in commands.commands.values()  # type: ignore[attr-defined]
+        for command in commands.commands.values()  # type: ignore[attr-defined]  # it is a group
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
         if option.startswith("--")

@@ -25,11 +25,11 @@ NAMES = """
     zoe Zoë ZOE-2 zoé Ärger aerger ångström Ångel øre Œuvre straße strand STRAND-2 иван Ірина ёлка еда Ὀδυσσεύς σίσυφος
     ישראל محمد 李雷 韩梅梅 𠮷野家 豈 홍길동 가나다 각 ﾊﾝｶｸ ひらがな カタカナ नमस्ते ไทย a.b a-b a_b ~tilde
     !first 0 00 9 10
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  (a list would be a page of quotes)
 ADDRESSES = """
     zoe@example.org Zoë@example.org A@b.example.org a.b@example.org a@B.example.net иван@пример.example.org
     李雷@例え.example.jp 홍길동@한국.example.kr 𠮷@example.org josé@münchen.example.de o'hara@example.org ~@example.org
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  (a list would be a page of quotes)
 
 
 def crowd() -> list[Row]:

@@ -24,8 +24,8 @@ _STEP_BYTES: Final = 4
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 _new_object = object.__new__
-_set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]
-_set_safety = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]
+_set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]  # a slot, though typeshed declares a property
+_set_safety = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]  # a slot, though typeshed declares a property
 
 
 def _uuid(number: int) -> UUID:

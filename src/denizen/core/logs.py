@@ -55,7 +55,7 @@ def logger(name: str) -> BoundLogger:
 def configure(
     *,
     level: str = "INFO",
-    format: LogFormat = "auto",  # noqa: A002
+    format: LogFormat = "auto",  # noqa: A002  (as in the setting DENIZEN_LOG_FORMAT)
     stream: TextIO | None = None,
     serving: bool = False,
 ) -> None:
@@ -89,7 +89,7 @@ def configure(
             foreign.setLevel(quiet)
 
 
-def is_console(format: LogFormat, stream: TextIO) -> bool:  # noqa: A002
+def is_console(format: LogFormat, stream: TextIO) -> bool:  # noqa: A002  (as in the setting DENIZEN_LOG_FORMAT)
     """Tell whether lines to `stream` are for a person."""
     return format == "console" or (format == "auto" and stream.isatty())
 

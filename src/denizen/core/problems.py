@@ -141,7 +141,8 @@ def request_id_of(scope: Scope) -> str:
     if isinstance(known, str):
         return known
     sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return scope.setdefault(REQUEST_ID, sent if is_request_id(sent) else new_request_id())  # type: ignore[no-any-return]
+    scope[REQUEST_ID] = made = sent if is_request_id(sent) else new_request_id()
+    return made
 
 
 def is_name(text: str) -> bool:
@@ -226,7 +227,7 @@ def add_handlers(app: FastAPI, *, whole: bool) -> None:
 
 
 async def _answer_ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DenizenError)  # noqa: S101
+    assert isinstance(error, DenizenError)  # noqa: S101  (what Starlette calls it for)
     stamped = REQUEST_ID in request.scope
     request_id = request_id_of(request.scope)
     answer = problem(error, request_id)
@@ -246,7 +247,7 @@ _FRAMEWORK: Final = {
 
 
 async def _answer_framework(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)  # noqa: S101  (what Starlette calls it for)
     status = error.status_code
     headers = {"cache-control": "no-store", **{name.lower(): value for name, value in (error.headers or {}).items()}}
     if status < 400:
@@ -259,7 +260,7 @@ async def _answer_framework(request: Request, error: Exception) -> Response:
 
 
 async def _answer_validation(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (what Starlette calls it for)
     return problem(invalid(error.errors()), request_id_of(request.scope))
 
 

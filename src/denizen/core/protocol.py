@@ -162,7 +162,7 @@ class Protocol(HttpToolsProtocol):
 
     # ------------------------------------------------------------------------------------------------- what arrives
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as Uvicorn declares it
         """Begin; closes the longest idle connection when there are too many."""
         super().connection_made(transport)
         if len(self.connections) > 2 * self.limits.max_connections:
@@ -226,7 +226,7 @@ class Protocol(HttpToolsProtocol):
         self._body_fed = self._body_seen = 0
         self._body_since = self._heard
         self.headers = []  # trailers come after the application has judged the headers: they stay out of its sight
-        self.cycle.transport = Outlet(self, self.cycle)  # type: ignore[assignment]
+        self.cycle.transport = Outlet(self, self.cycle)  # type: ignore[assignment]  # the part of one that it uses
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 

@@ -256,7 +256,7 @@ class Route(APIRoute):
         async def answer(plain: Request) -> Response:
             scope = plain.scope
             limit = own_limit if own_limit is not None else scope.get(MAX_BODY_SIZE, DEFAULT_MAX_BODY_SIZE)
-            request = BoundedRequest(scope, plain.receive, plain._send, limit=limit)  # noqa: SLF001
+            request = BoundedRequest(scope, plain.receive, plain._send, limit=limit)  # noqa: SLF001  (no other way)
             if names is not None and scope["query_string"]:
                 names.check(request.query_params)
             if body is not None and await request.body() and is_json:
@@ -303,7 +303,7 @@ class Router(APIRouter):
         `{MAX_BODY_SIZE: 65536}` sets the limit of bodies.
         """
         twin = copy(self)
-        twin._given = {**self._given, **given}  # noqa: SLF001
+        twin._given = {**self._given, **given}  # noqa: SLF001  (one of us)
         twin.middleware_stack = twin.app
         return twin
 

@@ -111,7 +111,7 @@ async def revoke_keys(db: AsyncSession, ids: Sequence[UUID], *, at: datetime) ->
 async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> None:
     """Store when keys were last used, unless something later is stored."""
     change = (
-        update(Key.__table__)  # type: ignore[arg-type]
+        update(Key.__table__)  # type: ignore[arg-type]  # a Table, which SQLAlchemy declares as FromClause
         .where(
             Key.id == bindparam("key"),
             or_(Key.last_used_at.is_(None), Key.last_used_at < bindparam("used_at", type_=UtcDateTime())),

@@ -160,7 +160,7 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # ours is sqlite3
     return driver
 
 

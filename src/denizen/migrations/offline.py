@@ -80,7 +80,7 @@ def _write_for_sqlite(scripts: ScriptDirectory, steps: Steps, start: str | None,
                 noted.append(f"-- Running {step.short_log}")
                 yield step
 
-        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # ours is sqlite3
         driver.set_trace_callback(note)
         run(connection, scripts, announced)
         driver.set_trace_callback(None)
@@ -97,5 +97,5 @@ def scratch(scripts: ScriptDirectory, revision: str) -> Iterator[Connection]:
         with engine.connect() as connection, connection.begin():
             connection.exec_driver_sql("BEGIN")
             if revision != "base":
-                run(connection, scripts, lambda heads, context: scripts._upgrade_revs(revision, heads))  # noqa: SLF001
+                run(connection, scripts, lambda heads, _: scripts._upgrade_revs(revision, heads))  # noqa: SLF001  (see runner)
             yield connection

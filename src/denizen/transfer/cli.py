@@ -159,7 +159,7 @@ class _Source:
             finally:
                 pipe.close()
             return
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230  (nobody waits)
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
 

@@ -43,11 +43,11 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 _INSERT: Final = {  # made of names that stand in this file
     "sqlite": text(
-        f"INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_SQLITE} "  # noqa: S608
+        f"INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_SQLITE} "  # noqa: S608  (names of this file)
         "FROM json_each(:rows) WHERE true ON CONFLICT DO NOTHING"
     ),
     "postgresql": text(
-        f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608
+        f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (as above)
         "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
         "SELECT CAST(json_agg(id) AS text) FROM landed"
     ),
@@ -76,7 +76,7 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
     await db.execute(_ROOM_FOR_A_BATCH)
     last = (await db.execute(_LAST_ROW)).scalar_one()
     stored = await db.execute(_INSERT[dialect], {"rows": rows})
-    if stored.rowcount == len(accounts):  # type: ignore[attr-defined]
+    if stored.rowcount == len(accounts):  # type: ignore[attr-defined]  # a CursorResult, declared as Result
         return {account.id for account in accounts}
     # What this transaction stored has the highest row numbers, since nobody else writes meanwhile.
     return set(json.loads((await db.execute(_ROWS_BEHIND, {"last": last})).scalar_one()))

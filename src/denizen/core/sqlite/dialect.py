@@ -154,7 +154,7 @@ class DenizenSQLite(SQLiteDialect_pysqlite):
     def get_pool_class(cls, url: URL) -> type[pool.Pool]:
         return pool.StaticPool
 
-    def on_connect(self) -> None:  # type: ignore[override]
+    def on_connect(self) -> None:  # type: ignore[override]  # pysqlite has one, other dialects need not
         """No functions written in Python: they would run inside SQLite, on the loop."""
         return
 

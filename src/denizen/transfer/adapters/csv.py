@@ -128,7 +128,7 @@ class _Fields:
 
     def _close(self, text: str, position: int) -> int:
         """Go on inside quotes; give the place of the delimiter behind them, or -1 at the end of the line."""
-        assert self._quoted is not None  # noqa: S101
+        assert self._quoted is not None  # noqa: S101  (for mypy: callers looked)
         found = _QUOTED.match(text, position)
         stop = found.end() if found else position
         self._quoted.append(text[position:stop])
