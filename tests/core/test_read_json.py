@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denizen.core.errors import Malformed
 from denizen.core.json import MAX_DEPTH, MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
+from denizen.core.routing import parse_json
+from denizen.transfer.adapters.ndjson import NdjsonReader
+from denizen.transfer.errors import RowRefused
 
 
 def members(count: int) -> bytes:
@@ -21,31 +25,49 @@ def items(count: int) -> bytes:
     return json.dumps([1] * count).encode()
 
 
-@pytest.mark.parametrize(
-    ("document", "flaw"),
-    [
-        (b'"\xe9"', Flaw.ENCODING),
-        ("{}".encode("utf-16"), Flaw.ENCODING),
-        (b"[NaN]", Flaw.CONSTANT),
-        (b"-Infinity", Flaw.CONSTANT),
-        (b"9223372036854775808", Flaw.INTEGER),
-        (b"9" * 5000, Flaw.INTEGER),
-        (b"-1e999", Flaw.NUMBER),
-        (b"0." + b"1" * 1000, Flaw.NUMBER),
-        (b'{"a": {"b": 1, "\\u0062": 2}}', Flaw.KEY_TWICE),
-        (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), Flaw.DEPTH),
-        (b"[" * 100_000, Flaw.DEPTH),
-        (members(MAX_MEMBERS + 1), Flaw.MEMBERS),
-        (items(MAX_ITEMS + 1), Flaw.ITEMS),
-    ],
-    ids=lambda value: value.name if isinstance(value, Flaw) else "",
-)
+FLAWED: list[tuple[bytes, Flaw]] = [
+    (b'"\xe9"', Flaw.ENCODING),
+    ("{}".encode("utf-16"), Flaw.ENCODING),
+    (b"{'a': 1}", Flaw.SYNTAX),
+    (b"[NaN]", Flaw.CONSTANT),
+    (b"-Infinity", Flaw.CONSTANT),
+    (b"9223372036854775808", Flaw.INTEGER),
+    (b"9" * 5000, Flaw.INTEGER),
+    (b"-1e999", Flaw.NUMBER),
+    (b"0." + b"1" * 1000, Flaw.NUMBER),
+    (b'{"a": {"b": 1, "\\u0062": 2}}', Flaw.KEY_TWICE),
+    (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), Flaw.DEPTH),
+    (b"[" * 100_000, Flaw.DEPTH),
+    (members(MAX_MEMBERS + 1), Flaw.MEMBERS),
+    (items(MAX_ITEMS + 1), Flaw.ITEMS),
+]
+
+
+@pytest.mark.parametrize(("document", "flaw"), FLAWED, ids=[flaw.name for _, flaw in FLAWED])
 def test_a_flaw_is_told(document: bytes, flaw: Flaw) -> None:
     with pytest.raises(JsonRefused) as refused:
         read_json(document)
 
     assert refused.value.flaw is flaw
     assert refused.value.__suppress_context__ or refused.value.__context__ is None  # which would quote the document
+
+
+@pytest.mark.parametrize(("document", "flaw"), FLAWED, ids=[flaw.name for _, flaw in FLAWED])
+def test_requests_and_rows_have_a_sentence_for_every_flaw(document: bytes, flaw: Flaw) -> None:
+    reader = NdjsonReader()
+
+    with pytest.raises(Malformed) as refused:
+        parse_json(document)
+    (row,) = [*reader.feed(b'{"email": null, "id":' + document + b"}"), *reader.finish()]
+
+    assert isinstance(row.values, RowRefused)
+    for sentence in (refused.value.detail, row.values.detail):
+        assert sentence.endswith(".")
+        assert "{" not in sentence
+
+
+def test_no_flaw_goes_untested() -> None:
+    assert {flaw for _, flaw in FLAWED} == set(Flaw)
 
 
 @pytest.mark.parametrize("document", [members(MAX_MEMBERS), items(MAX_ITEMS), b"-9223372036854775808"])
