@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import re
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from copy import copy
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from denizen.core import logs
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
+from denizen.core.database import Backend
 from denizen.core.deps import ACCOUNTS, STATE, installs_of
 from denizen.core.docs import mount_docs
 from denizen.core.errors import Unavailable
@@ -27,8 +34,9 @@ from denizen.core.routing import MAX_BODY_SIZE
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
-from denizen.migrations.schema import is_fresh, require_ready, schema_state
-from denizen.settings import Settings
+from denizen.migrations.errors import SchemaNotReady
+from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
+from denizen.settings import Settings, SettingsError
 
 log = logs.logger(__name__)
 
@@ -75,8 +83,10 @@ def install(
     """Put the routes of Denizen into `app`, which keeps its own error handlers, middleware and lifespan.
 
     Args:
-        app: of the host.
-        prefix: in front of every route, `/accounts` say.
+        app: of the host. Its lifespan, where it runs, opens and closes the install; without one the first use opens
+            it, and `Accounts.close` is the host's to call.
+        prefix: in front of every route, `/accounts` say. A second install in one application has another one, by which
+            its operation ids are told apart too: `create_user_accounts`.
         settings: instead of those of the environment.
         features: the rooms that take part.
         seams: `hasher` and `clock` of `assemble`.
@@ -86,10 +96,12 @@ def install(
 
     Raises:
         SettingsError: a setting that cannot be used.
-        ValueError: something is installed under this prefix already.
+        ValueError: something is installed under this prefix already, or it begins with no slash.
     """
     settings = settings or Settings.load()
     prefix = prefix.rstrip("/")
+    if prefix and not prefix.startswith("/"):
+        raise ValueError(f"A prefix begins with a slash: {'/' + prefix!r}, not {prefix!r}")
     installs = installs_of(app)
     if any(other.prefix == prefix for other in installs):
         raise ValueError(f"Denizen is already installed in this application under {prefix or '/'!r}")
@@ -98,10 +110,36 @@ def install(
     given = {ACCOUNTS: accounts, MAX_BODY_SIZE: settings.max_body_size}
     for feature in features:
         for router in feature.routers():
-            app.include_router(router.bound(given), prefix=prefix)
+            bound = router.bound(given)
+            app.include_router(_named_apart(bound, prefix, installs) if installs else bound, prefix=prefix)
     add_handlers(app, whole=False)
-    _around_lifespan(app, lambda: _running(accounts, features))
+    jobs = _Jobs(accounts, [job for feature in features for job in feature.jobs])
+    accounts.database.on_open += [_require_ready, jobs.start]
+    accounts.closing.append(jobs.stop)
+    _around_lifespan(app, lambda: _running(accounts))
     return accounts
+
+
+def _named_apart(router: APIRouter, prefix: str, others: Sequence[Accounts]) -> APIRouter:
+    """Give the same routes with operation ids of their own: `create_user` is the first install's.
+
+    Two operations of one name are a warning of FastAPI's, and one function the fewer in a generated client.
+    """
+    word = _word(prefix)
+    alike = sum(_word(other.prefix) == word for other in others[1:])
+    suffix = f"_{word}_{alike + 1}" if alike else f"_{word}"
+    twin = copy(router)
+    twin.routes = [copy(route) for route in router.routes]
+    for route in twin.routes:
+        if isinstance(route, APIRoute):
+            route.unique_id += suffix
+            if route.operation_id is not None:
+                route.operation_id += suffix
+    return twin
+
+
+def _word(prefix: str) -> str:
+    return re.sub(r"\W+", "_", prefix).strip("_") or "root"
 
 
 def _surround(app: FastAPI, settings: Settings) -> None:
@@ -163,38 +201,79 @@ def _before_start(app: FastAPI, act: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def _running(accounts: Accounts, features: Sequence[Feature]) -> AsyncIterator[None]:
-    """Check the schema, run the jobs, and let go of everything at the end.
+async def _running(accounts: Accounts) -> AsyncIterator[None]:
+    """Open the database, check its schema, and let go of everything at the end.
 
     Raises:
         SchemaNotReady: the database is not one this release can work on; the text names the command to run.
         SettingsError: there is no secret key.
     """
-    jobs = [job for feature in features for job in feature.jobs]
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(accounts.close)
+    try:
         require_ready(await schema_state(accounts.database))
         accounts.cursors.check()
-        for job in jobs:
-            await stack.enter_async_context(_repeated(accounts, job))
-        yield
-
-
-@asynccontextmanager
-async def _repeated(accounts: Accounts, job: Job) -> AsyncIterator[None]:
-    async def repeat() -> None:
-        while True:
-            await asyncio.sleep(job.every)
-            await _run_once(accounts, job)
-
-    task = asyncio.create_task(repeat(), name=job.name)
-    try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        if job.last:
-            await _run_once(accounts, job)
+        await accounts.close()
+
+
+async def _require_ready(opened: Backend) -> None:
+    """Refuse a schema when the database is opened, with or without a lifespan.
+
+    Raises:
+        SchemaNotReady: see `_running`; a 503 for whoever came first, and for all others until it is mended.
+    """
+    async with opened.reading() as db:
+        require_ready(await (await db.connection()).run_sync(read_state))
+
+
+class _Jobs:
+    """The jobs of an install. They run from when its database is opened, by a lifespan or by the first use, until
+    `Accounts.close`.
+
+    They hold the install weakly: a host that drops one without a word gets no task that keeps it alive.
+    """
+
+    def __init__(self, accounts: Accounts, jobs: Sequence[Job]) -> None:
+        self._accounts = weakref.ref(accounts)
+        self._jobs = jobs
+        self._running: list[asyncio.Task[None]] = []
+
+    async def start(self, _: Backend) -> None:
+        """Begin, unless they run already: the database alone may have been closed and opened again."""
+        if self._here():
+            return
+        # In a context of their own: what the first request put into its log lines is not theirs.
+        self._running = [
+            asyncio.create_task(_repeat(job, self._accounts), name=job.name, context=contextvars.Context())
+            for job in self._jobs
+        ]
+
+    async def stop(self) -> None:
+        """End them, and run once more those that want it. Nothing to do where nothing was opened."""
+        running, self._running = self._here(), []
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        accounts = self._accounts()
+        if running and accounts is not None:
+            for job in reversed(self._jobs):
+                if job.last:
+                    await _run_once(accounts, job)
+
+    def _here(self) -> list[asyncio.Task[None]]:
+        """Give those of this event loop: tasks end with their loop, and cannot be cancelled from another."""
+        loop = asyncio.get_running_loop()
+        return [task for task in self._running if task.get_loop() is loop and not task.done()]
+
+
+async def _repeat(job: Job, install: weakref.ref[Accounts]) -> None:
+    while True:
+        await asyncio.sleep(job.every)
+        accounts = install()
+        if accounts is None:
+            return
+        await _run_once(accounts, job)
+        del accounts  # not held while it sleeps
 
 
 async def _run_once(accounts: Accounts, job: Job) -> None:
@@ -216,9 +295,7 @@ async def _set_up(accounts: Accounts) -> None:
     accounts.cursors.check()
     require_ready(await schema_state(accounts.database))
     if path is not None:
-        token = await issue_first_key(accounts)
-        if token is not None:
-            _hand_over(token, settings)
+        await _make_first_key(accounts, path.absolute().with_name("denizen.key"))
     host = settings.host
     if not settings.signup_is_set and not host.startswith("127.") and host not in {"localhost", "::1"}:
         log.warning(
@@ -226,21 +303,59 @@ async def _set_up(accounts: Accounts) -> None:
         )
 
 
-def _hand_over(token: str, settings: Settings) -> None:
-    """Show the first key to whoever sits at the terminal; elsewhere leave it in a file that only its owner can read."""
-    if sys.stdout.isatty():
-        print(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n", flush=True)
-        return
-    path = settings.sqlite_path
-    if path is not None:
-        key_file = write_private(path.with_name("denizen.key"), token)
+async def _make_first_key(accounts: Accounts, key_file: Path) -> None:
+    """Make the key that a fresh installation begins with, once. Whoever sits at the terminal is shown it; elsewhere it
+    goes into `key_file` (an absolute path), which only its owner can read.
+
+    Nobody can see a stored key again, so it is handed over first and committed then; a dead key in a file is replaced,
+    a lost one is not. What is left when something fails, or the process is killed:
+
+    - before the file is whole (disk full, folder closed): no key. The start is refused; the next one makes a key.
+    - between file and commit, or when the commit fails: the file, and as a rule no key. It is not removed: of a commit
+      that was cut off nobody knows whether it was made. If it was, the file holds the key; if not, the next start makes
+      another and replaces the file.
+    - after the commit: a key, and the file that opens it, which was on the disk before.
+
+    On a terminal the same holds for what it shows: a key that does not work is followed by another at the next start.
+
+    Of servers that start at once one has the write lock of the database from the count of the keys to the commit; the
+    others find its key and make neither key nor file.
+
+    Raises:
+        SettingsError: the file cannot be written, or what is there under its name is no key of ours.
+    """
+    on_terminal = sys.stdout.isatty()
+
+    def hand_over(token: str) -> None:
+        if on_terminal:
+            print(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n", flush=True)
+        else:  # in place: nobody is served yet, and a thread would go on writing when this start is given up
+            _keep_first_key(key_file, token)
+
+    if await issue_first_key(accounts, hand_over) and not on_terminal:
         print(f"The first API key, valid for 30 days, is in {key_file}", flush=True)
+
+
+def _keep_first_key(key_file: Path, token: str) -> None:
+    try:
+        if key_file.exists() and key_file.read_bytes()[:4] not in {b"", b"dzk_"}:
+            raise SettingsError(
+                f"The first API key cannot be kept in {key_file}: another file has that name. Move it, and start again."
+            )
+        write_private(key_file, token)
+    except OSError as error:
+        raise SettingsError(
+            f"The first API key cannot be kept in {key_file}: {error.strerror}. None was made; the next start makes it."
+        ) from None
 
 
 async def _readiness(accounts: Accounts) -> list[CheckResult]:
     """Check what `/readyz` answers for: the database answers, and its schema is one this release works on."""
     try:
         state = await schema_state(accounts.database)
+    except SchemaNotReady:
+        detail = "not ready: see `denizen migrate status`"
+        return [CheckResult(name="database", ok=True), CheckResult(name="schema", ok=False, detail=detail)]
     except Unavailable:
         return [CheckResult(name="database", ok=False, detail="does not answer")]
     detail = "" if state.ready else f"{state.kind}: see `denizen migrate status`"

@@ -10,7 +10,7 @@ from secrets import token_urlsafe
 
 import pytest
 
-from denizen.core.secret import load_secret, secret_path
+from denizen.core.secret import load_secret, secret_path, write_private
 from denizen.settings import Settings, SettingsError
 
 
@@ -106,3 +106,37 @@ def test_postgresql_needs_the_setting() -> None:
     assert secret_path(settings) is None
     with pytest.raises(SettingsError, match="DENIZEN_SECRET_KEY must be set with PostgreSQL"):
         load_secret(settings)
+
+
+def test_private_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_text("old")
+
+    assert write_private(path, "new") == path
+    assert path.read_text() == "new\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OSError, match="it"):
+        write_private(path / "below", "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_private(tmp_path / "folder", "x")
+    assert sorted(names_in(tmp_path)) == ["folder", "it"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("act", ["write_private(path, 'x' * 100)", "load_secret(settings)"])
+def test_disk_that_is_full_leaves_what_was_there_and_nothing_else(tmp_path: Path, act: str) -> None:
+    (tmp_path / "it").write_text("old")
+    child = (
+        "import resource, sys; from pathlib import Path; from denizen.core.secret import load_secret, write_private; "
+        "from denizen.settings import Settings; path = Path(sys.argv[1]) / 'it'; "
+        "settings = Settings(_env_file=None, database_url=f'sqlite:///{sys.argv[1]}/people.db'); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20)); {act}"
+    )
+
+    failed = subprocess.run([sys.executable, "-c", child, tmp_path], capture_output=True, text=True, check=False)
+
+    assert failed.returncode == 1
+    assert "File too large" in failed.stderr
+    assert names_in(tmp_path) == ["it"]
+    assert (tmp_path / "it").read_text() == "old"

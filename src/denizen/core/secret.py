@@ -74,7 +74,7 @@ def read_secret(path: Path) -> bytes:
 def _make(path: Path) -> None:
     """Write a new secret, unless somebody else was faster."""
     content = f"{secrets.token_urlsafe(_BYTES)}\n".encode()
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    beside = _beside(path)
     _write_new(beside, content)
     try:
         os.link(beside, path)  # unlike a rename it never replaces what is there
@@ -85,19 +85,51 @@ def _make(path: Path) -> None:
             _write_new(path, content)
     finally:
         beside.unlink()
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    _keep_names(path.parent)
 
 
 def write_private(path: Path, text: str) -> Path:
-    """Write a line into a file that its owner alone can read, in place of what was there; give its absolute path."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    """Write a line into a file that its owner alone can read, in place of what was there; give its absolute path.
+
+    When this returns it is on the disk, name and all. Until then what was there stays as it was, a power cut included.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    beside = _beside(path)
     _write_new(beside, f"{text}\n".encode())
-    beside.replace(path)
+    try:
+        beside.replace(path)
+    except OSError:
+        beside.unlink()
+        raise
+    _keep_names(path.parent)
     return path.absolute()
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet, down to the disk; leave nothing of it where that fails."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink()
+        raise
+
+
+def _keep_names(folder: Path) -> None:
+    """Bring the names in a folder down to the disk: `fsync` of a file says nothing of how it is called."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

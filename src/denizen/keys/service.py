@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -153,16 +153,23 @@ async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: d
     return ended
 
 
-async def issue_first_key(accounts: Accounts) -> str | None:
-    """Make the key that a new installation begins with: every scope, 30 days. `None` where there ever was one."""
+async def issue_first_key(accounts: Accounts, hand_over: Callable[[str], None]) -> bool:
+    """Make the key that a new installation begins with: every scope, 30 days. `False` where there ever was one.
+
+    Args:
+        accounts: where.
+        hand_over: brings the token to whoever is to have it, before the transaction commits, which on SQLite keeps all
+            other writers out meanwhile. When it raises there is no key.
+    """
     async with accounts.database.read.session() as db:  # first without a lock: at nearly every start there is one
         if await crud.count_keys(db):
-            return None
+            return False
     at = accounts.clock()
     async with accounts.writing() as db:
         if await crud.count_keys(db):
-            return None
+            return False
         _, token = await issue_key(
             db, name="first key", scopes=tuple(Scope), maker=None, expires_at=at + FIRST_KEY_LIFE, at=at
         )
-    return token
+        hand_over(token)
+    return True
