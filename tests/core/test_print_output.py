@@ -121,12 +121,45 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
         done(1000, at=200)
 
     printed, said = capsys.readouterr()
-    lines = said.splitlines()
+    first, last = said.splitlines()  # what the second step said is not said again at the end
     assert printed == ""
-    assert lines[0].startswith("Importing: 1,000 rows, ")
-    assert lines[0].endswith(" a second, 25%")
-    assert lines[-1].startswith("Importing: 2,000 rows, ")
-    assert lines[-1].endswith(" a second, 100%")
+    assert first.startswith("Importing: 1,000 rows, ")
+    assert first.endswith(" a second, 25%")
+    assert last.startswith("Importing: 2,000 rows, ")
+    assert last.endswith(" a second, 100%")
+
+
+def test_progress_ends_with_how_much_was_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress("Importing") as done:
+        with monkeypatch.context() as patch:
+            patch.setattr("denizen.core.output._LINE_EVERY_SECONDS", 0.0)
+            done(1000)
+        done(500)
+
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Importing: 1,000 rows, ")
+    assert last.startswith("Importing: 1,500 rows, ")
+
+
+def test_progress_of_no_work_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("Importing"):
+        pass
+
+    assert capsys.readouterr().err.startswith("Importing: 0 rows, ")
+
+
+def test_progress_is_silent_where_a_program_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denizen.core.output._LINE_EVERY_SECONDS", 0.0)
+
+    with progress("Importing", total=200, quiet=True) as done:
+        done(1000, at=50)
+        done(1000, at=200)
+
+    assert capsys.readouterr() == ("", "")
 
 
 def test_progress_says_little_when_work_is_short(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,7 @@ def test_a_summary_for_programs(command: Command, good: str) -> None:
     assert summary["codes"] == {"email_taken": 2}
     assert summary["problems"][0]["line"] == 2
     assert said.code == 1
+    assert said.err == ""  # where a program looks for a problem, as JSON
 
 
 def test_a_dry_run_writes_nothing(command: Command, good: str) -> None:

@@ -149,22 +149,28 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(doing: str, *, total: float | None = None, unit: str = "rows") -> Iterator[Progress]:
+def progress(doing: str, *, total: float | None = None, unit: str = "rows", quiet: bool = False) -> Iterator[Progress]:
     """Show progress on standard error: a bar with rate and time left on a terminal, elsewhere a line every few seconds.
+
+    Elsewhere the last line says how far it came, once; nothing of it when the work raises.
 
     Args:
         doing: what is done, such as `Importing`.
         total: how much there is, when known; in bytes of a file, say, while `unit` is rows: then tell `at`.
         unit: what is counted.
+        quiet: show nothing. With `--json` a program reads, and finds on standard error what went wrong, as JSON.
 
     Example:
         with progress("Importing", total=size) as done:
             done(1000, at=file.tell())
     """
     meter = _Meter(doing, total, unit)
+    if quiet:
+        yield meter.add
+        return
     if not _console(stderr=True).is_terminal:
         yield meter.lines
-        meter.print_line()
+        meter.finish_lines()
         return
     from rich import progress as bars
 
@@ -181,7 +187,7 @@ def progress(doing: str, *, total: float | None = None, unit: str = "rows") -> I
         task = shown.add_task(doing, total=total, counted="")
 
         def step(count: int, *, at: float | None = None) -> None:
-            meter.add(count, at)
+            meter.add(count, at=at)
             shown.update(task, completed=meter.position, counted=meter.rate())
 
         yield step
@@ -194,22 +200,27 @@ class _Meter:
         self._doing, self._total, self._unit = doing, total, unit
         self._began = self._said = time.monotonic()
         self._count = 0
+        self._said_count: int | None = None
         self.position: float = 0
 
-    def add(self, count: int, at: float | None) -> None:
+    def add(self, count: int, *, at: float | None = None) -> None:
         self._count += count
         self.position = self._count if at is None else at
 
     def lines(self, count: int, *, at: float | None = None) -> None:
-        self.add(count, at)
+        self.add(count, at=at)
         if time.monotonic() - self._said >= _LINE_EVERY_SECONDS:
-            self.print_line()
+            self._print_line()
+
+    def finish_lines(self) -> None:
+        if self._count != self._said_count:
+            self._print_line()
 
     def rate(self) -> str:
         seconds = max(time.monotonic() - self._began, 0.001)
         return f"{self._count:,} {self._unit}, {self._count / seconds:,.0f} a second"
 
-    def print_line(self) -> None:
-        self._said = time.monotonic()
+    def _print_line(self) -> None:
+        self._said, self._said_count = time.monotonic(), self._count
         part = f", {min(self.position / self._total, 1):.0%}" if self._total else ""
         typer.echo(f"{self._doing}: {self.rate()}{part}", err=True)

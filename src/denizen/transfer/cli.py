@@ -60,7 +60,8 @@ async def import_(
         reader = make_reader(form or await source.guess(), ignore_unknown=ignore_unknown)
         rows = import_users(accounts, source.chunks(), reader, dry_run=dry_run, max_batch=batch)
         doing = "Checking" if dry_run else "Importing"
-        with _reporting(report) as tell, _noting(out, summary), progress(doing, total=source.size) as done:
+        shown = progress(doing, total=source.size, quiet=as_json)
+        with _reporting(report) as tell, _noting(out, summary), shown as done:
             async with aclosing(rows):
                 async for results in rows:
                     summary.add(results)
