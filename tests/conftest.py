@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
@@ -26,6 +27,10 @@ from denizen.keys.service import issue_key
 from denizen.migrations import runner
 from denizen.settings import Settings
 from tests.postgres import Postgres
+
+# Property tests look for wrong answers; how long one example takes on a busy machine is not their business.
+hypothesis.settings.register_profile("denizen", deadline=None)
+hypothesis.settings.load_profile("denizen")
 
 SECRET = "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"
 BASE_URL = "http://testserver"
