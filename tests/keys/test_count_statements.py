@@ -15,7 +15,7 @@ RECOGNISE = 1
 """Who calls, with his scopes, is one statement of each."""
 
 SAVEPOINT = 2
-"""What the database may refuse stands between two of them, so that a host's transaction can go on."""
+"""What a unique index may refuse stands between two of them, so that a host's transaction can go on."""
 
 COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/users/", ADA, 201, RECOGNISE + SAVEPOINT + 1),
@@ -31,7 +31,9 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("GET", "/users/?emial=ada@example.org", None, 422, 0),
     ("GET", "/users/{ada}", None, 200, RECOGNISE + 1),
     ("GET", "/users/7", None, 404, RECOGNISE),
-    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + 1),
+    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + 1),
+    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + SAVEPOINT + 1),
     ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + 1 + SAVEPOINT + 1),
     ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + 1 + SAVEPOINT + 1 + 1),
     ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + 1),

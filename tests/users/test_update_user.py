@@ -12,7 +12,10 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.events import Event
 from denizen.users import crud
+from denizen.users.errors import EmailTaken, UserChanged
 from denizen.users.events import UserUpdated
+from denizen.users.schemas import UserUpdate
+from denizen.users.service import change_user
 from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
 
 LATER = "2026-01-31T09:31:00.123456Z"
@@ -212,7 +215,7 @@ async def test_only_the_version_that_was_read_is_changed(admin: AsyncClient, mak
 
     assert (await under('"1"', full_name="A")).headers["etag"] == '"2"'
     assert (await under("*", full_name="B")).headers["etag"] == '"3"'
-    for stale in ('"1"', '"2"', 'W/"3"', "3", '"03"', '"-3"', '""', "", "garbage", '"3", "4"', '"' + "9" * 40 + '"'):
+    for stale in ('"1"', '"2"', 'W/"3"', "3", '"03"', '"-3"', '""', "", "garbage", '"1", "2"', '"' + "9" * 40 + '"'):
         answer = await under(stale, full_name="C")
         assert (answer.status_code, answer.json()["code"]) == (412, "user_changed"), stale
         assert answer.headers["content-type"] == "application/problem+json"
@@ -220,6 +223,71 @@ async def test_only_the_version_that_was_read_is_changed(admin: AsyncClient, mak
     assert (await under('"2"', username=None, email=None)).status_code == 412
     assert (await under('"3"', username="c")).headers["etag"] == '"4"'
     assert (await admin.get(path)).json()["full_name"] == "B"
+
+
+async def test_any_of_several_versions_may_be_changed(admin: AsyncClient, make_user: MakeUser) -> None:
+    path = f"/users/{(await make_user())['id']}"
+    matching = ['"1", "3"', '"7","2"', ' , "3" ,, "99"\t', 'W/"4", "4"', '"of,another", "5"', '"6", "6", W/"x"']
+
+    for version, tags in enumerate(matching, 1):
+        answer = await admin.patch(path, json={"full_name": tags}, headers={"If-Match": tags})
+        assert (answer.status_code, answer.headers["etag"]) == (200, f'"{version + 1}"'), tags
+    several_lines = [("If-Match", '"1"'), ("If-Match", '"7"')]
+    assert (await admin.patch(path, json={"username": "ada"}, headers=several_lines)).headers["etag"] == '"8"'
+    hundred = ", ".join(f'"{version}"' for version in range(8, 108))
+    assert (await admin.patch(path, json={}, headers={"If-Match": hundred})).status_code == 200
+    assert (await admin.delete(path, headers={"If-Match": '"7", "8"'})).status_code == 204
+
+
+async def test_list_of_versions_that_names_no_present_one_changes_nothing(
+    admin: AsyncClient, make_user: MakeUser
+) -> None:
+    made = await make_user()
+    path = f"/users/{made['id']}"
+    stale = [
+        '"2", "3"',
+        'W/"1", "2"',
+        'W/"1", W/"1"',
+        '"1", 1',
+        '"1" "1"',
+        '"1", "',
+        '"1", *',
+        '*, "1"',
+        "*, *",
+        '"1"; "1"',
+        'w/"1"',
+        ",",
+        ", ,\t",
+        '"1" ' + " " * 5000,
+        ", ".join(f'"{version}"' for version in range(1, 102)),
+        "," * 4097,
+        '"' * 4000,
+        '"1",' * 4000,
+        '"1" , "\x7f"',
+        '"\xff"',
+        '"' + "9" * 4000 + '"',
+    ]
+
+    for tags in stale:
+        for method, body in (("PATCH", {"full_name": "x"}), ("PATCH", {}), ("DELETE", None)):
+            answer = await admin.request(method, path, json=body, headers={b"If-Match": tags.encode("latin-1")})
+            assert (answer.status_code, answer.json()["code"]) == (412, "user_changed"), tags[:50]
+    assert (await admin.get(path)).json() == made
+
+
+async def test_who_holds_a_transaction_can_catch_a_conflict_and_go_on(accounts: Accounts, make_user: MakeUser) -> None:
+    ada, bob = [UUID((await make_user(username=name, email=f"{name}@example.org"))["id"]) for name in ("ada", "bob")]
+
+    async with accounts.writing() as db:
+        await change_user(db, bob, UserUpdate(full_name="Bob"), versions={1}, at=accounts.clock())
+        with pytest.raises(EmailTaken):
+            await change_user(db, bob, UserUpdate(email="ada@example.org"), versions=None, at=accounts.clock())
+        with pytest.raises(UserChanged):
+            await change_user(db, ada, UserUpdate(full_name="Ada"), versions={2, 3}, at=accounts.clock())
+        await change_user(db, bob, UserUpdate(external_id="crm-2"), versions={2}, at=accounts.clock())
+
+    found = await stored(accounts, {"id": str(bob)})
+    assert (found.full_name, found.email, found.external_id, found.version) == ("Bob", "bob@example.org", "crm-2", 3)
 
 
 @pytest.mark.parametrize("field", ["full_name", "username"])

@@ -151,7 +151,7 @@ async def edit(
     async with open_accounts() as accounts:
         async with accounts.writing() as db:
             user = await crud.find_user(db, who)
-            row = await service.change_user(db, user.id, data, version=None, at=accounts.clock())
+            row = await service.change_user(db, user.id, data, versions=None, at=accounts.clock())
         Output(as_json).row(_facts(row), title="Changed")
 
 
@@ -171,5 +171,5 @@ async def delete(
             user = await crud.find_user(db, who)
         confirm(f"Erase {user.username or user.email} ({user.id})?", yes=yes)
         async with accounts.writing() as db:
-            await service.erase_user(db, user.id, version=None)
+            await service.erase_user(db, user.id, versions=None)
         Output(as_json).row({"id": user.id, "deleted": True}, title="Deleted")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,6 +73,8 @@ _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")), show
 async def _conflicts_named(db: AsyncSession, values: Mapping[str, Any], own: UUID) -> AsyncIterator[None]:
     """Run in a savepoint; turn a broken uniqueness into its name. The outer transaction can go on.
 
+    Where no unique column is stored nothing can be taken: no savepoint, which would be two statements more.
+
     The database alone decides *that* something is taken. Of several it names the one whose index it happened to look at
     first, which differs between SQLite and PostgreSQL; so who is in the way is looked up, afterwards.
 
@@ -80,6 +83,9 @@ async def _conflicts_named(db: AsyncSession, values: Mapping[str, Any], own: UUI
         values: what is being stored, by column.
         own: the account it is stored for, which is never in its own way.
     """
+    if not values.keys() & TAKEN.keys():
+        yield
+        return
     try:
         async with db.begin_nested():
             yield
@@ -126,18 +132,18 @@ async def get_user(db: AsyncSession, user_id: UUID) -> User:
     return user
 
 
-async def lock_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> User:
+async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> User:
     """Return the account `user_id`, and let nobody else change it before this transaction ends.
 
     Args:
         db: a writing session.
         user_id: whose.
-        version: the only version that will do, or `None` for whichever is there.
+        versions: those that will do, or `None` for whichever is there.
 
     Raises:
-        UserNotFound, UserChanged: nothing there, or no longer that version.
+        UserNotFound, UserChanged: nothing there, or none of those versions.
     """
-    query = select(User).where(*_exactly(user_id, version)).with_for_update()
+    query = select(User).where(*_exactly(user_id, versions)).with_for_update()
     user = (await db.scalars(query)).one_or_none()
     if user is None:
         raise await _explain_miss(db, user_id)
@@ -179,7 +185,7 @@ async def find_user(db: AsyncSession, who: str) -> User:
 
 
 async def update_user(
-    db: AsyncSession, user_id: UUID, values: Mapping[str, Any], *, version: int | None, at: datetime
+    db: AsyncSession, user_id: UUID, values: Mapping[str, Any], *, versions: AbstractSet[int] | None, at: datetime
 ) -> Row:
     """Set `values`, by one statement.
 
@@ -187,19 +193,19 @@ async def update_user(
         db: a writing session.
         user_id: whose.
         values: columns of `User` with their new values.
-        version: the only version to change, or `None` for whichever is there.
+        versions: those that may be changed, or `None` for whichever is there.
         at: becomes `updated_at`.
 
     Returns:
         The account after the change.
 
     Raises:
-        UserNotFound, UserChanged: nothing to change, or no longer that version.
+        UserNotFound, UserChanged: nothing to change, or none of those versions.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the unique indexes decide.
     """
     change = (
         update(User)
-        .where(*_exactly(user_id, version))
+        .where(*_exactly(user_id, versions))
         .values(**values, updated_at=at, version=User.version + 1)
         .returning(*READ_COLUMNS)
         .execution_options(synchronize_session=False)
@@ -211,21 +217,21 @@ async def update_user(
     return tuple(row)
 
 
-async def delete_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> None:
+async def delete_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
     """Erase an account, by one statement.
 
     Raises:
         UserNotFound, UserChanged: as `update_user`.
     """
     erase = (
-        delete(User).where(*_exactly(user_id, version)).returning(User.id).execution_options(synchronize_session=False)
+        delete(User).where(*_exactly(user_id, versions)).returning(User.id).execution_options(synchronize_session=False)
     )
     if (await db.execute(erase)).one_or_none() is None:
         raise await _explain_miss(db, user_id)
 
 
-def _exactly(user_id: UUID, version: int | None) -> list[ColumnElement[bool]]:
-    return [User.id == user_id] if version is None else [User.id == user_id, User.version == version]
+def _exactly(user_id: UUID, versions: AbstractSet[int] | None) -> list[ColumnElement[bool]]:
+    return [User.id == user_id] if versions is None else [User.id == user_id, User.version.in_(sorted(versions))]
 
 
 async def _explain_miss(db: AsyncSession, user_id: UUID) -> UserNotFound | UserChanged:

@@ -60,21 +60,44 @@ UserId = Annotated[
 ]
 
 
-async def version_of(
+_MAX_TAGS = 100
+_MAX_TAGS_LENGTH = 4096
+_MEMBER = r'[ \t]*+(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"[ \t]*+)?+'
+_TAGS = re.compile(rf"{_MEMBER}(?:,{_MEMBER})*+")
+"""A list of entity tags, RFC 9110 sections 5.6.1 and 8.8.3."""
+
+
+async def versions_of(
+    request: Request,
     if_match: Annotated[
-        str | None, Header(description="Change only this version: the `ETag` of an earlier answer, or `*`.")
+        str | None,
+        Header(description="Change only this version: the `ETag` of an earlier answer, several of them, or `*`."),
     ] = None,
-) -> int | None:
-    """Read `If-Match`: one of our ETags, or `*` for whichever version there is."""
-    if if_match is None or if_match.strip() == "*":
+) -> frozenset[int] | None:
+    """Read `If-Match`: a list of our ETags, or `*` for whichever version there is, which is `None`.
+
+    Weak tags match nothing here, nor do those that no account of ours has had: RFC 9110 section 13.1.1.
+
+    Raises:
+        UserChanged: nothing of the list can match, it is none, or it has more than 100 tags.
+    """
+    if if_match is None:
         return None
-    found = re.fullmatch(r'\s*"([1-9]\d{0,9})"\s*', if_match, re.ASCII)
-    if found is None or int(found[1]) > MAX_VERSION:
+    sent = ", ".join(request.headers.getlist("if-match"))
+    if sent.strip(" \t") == "*":
+        return None
+    is_list = len(sent) <= _MAX_TAGS_LENGTH and _TAGS.fullmatch(sent)
+    tags = re.findall(r'(W/)?"([^"]*)"', sent) if is_list else []
+    if len(tags) > _MAX_TAGS:
+        raise UserChanged(f"If-Match names more than {_MAX_TAGS} versions.")
+    strong = [tag for weak, tag in tags if not weak and re.fullmatch(r"[1-9]\d{0,9}", tag, re.ASCII)]
+    versions = frozenset(version for version in map(int, strong) if version <= MAX_VERSION)
+    if not versions:
         raise UserChanged("If-Match names no version that this account has had.")
-    return int(found[1])
+    return versions
 
 
-Version = Annotated[int | None, Depends(version_of)]
+Versions = Annotated[frozenset[int] | None, Depends(versions_of)]
 
 
 def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) -> Response:
@@ -175,10 +198,10 @@ async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Respo
     },
 )
 async def update_user(
-    caller: CanWriteUsers, user_id: UserId, version: Version, db: Db, at: Now, data: UserUpdate
+    caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db, at: Now, data: UserUpdate
 ) -> Response:
     """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile."""
-    return _answer(await service.change_user(db, user_id, data, version=version, at=at))
+    return _answer(await service.change_user(db, user_id, data, versions=versions, at=at))
 
 
 @router.delete(
@@ -188,6 +211,6 @@ async def update_user(
     summary="Delete an account",
     responses=responses(*_AUTH, UserNotFound, UserChanged, *_WRITING),
 )
-async def delete_user(caller: CanWriteUsers, user_id: UserId, version: Version, db: Db) -> None:
+async def delete_user(caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db) -> None:
     """Erase an account at once, and what belongs to it."""
-    await service.erase_user(db, user_id, version=version)
+    await service.erase_user(db, user_id, versions=versions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,19 +120,21 @@ def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addre
         enforce(limiter, key, at=at, detail="Too many accounts were created. Try again later.")
 
 
-async def change_user(db: AsyncSession, user_id: UUID, data: UserUpdate, *, version: int | None, at: datetime) -> Row:
+async def change_user(
+    db: AsyncSession, user_id: UUID, data: UserUpdate, *, versions: AbstractSet[int] | None, at: datetime
+) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
 
     Args:
         db: a writing session.
-        version: the only version to change (`If-Match`), or `None`.
+        versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
 
     Raises:
-        UserNotFound, UserChanged: nothing to change, or no longer that version.
+        UserNotFound, UserChanged: nothing to change, or none of those versions.
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
     """
@@ -140,23 +143,23 @@ async def change_user(db: AsyncSession, user_id: UUID, data: UserUpdate, *, vers
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
         # is needed, and held.
-        user = await crud.lock_user(db, user_id, version=version)
+        user = await crud.lock_user(db, user_id, versions=versions)
         if not named:
             return crud.row_of(user)
         identity = identify(named.get("username", user.username), named.get("email", user.email))
         values |= identity._asdict()
-    row = await crud.update_user(db, user_id, values, version=version, at=at)
+    row = await crud.update_user(db, user_id, values, versions=versions, at=at)
     await record(db, UserUpdated(user_id, tuple(sorted(named))))
     return row
 
 
-async def erase_user(db: AsyncSession, user_id: UUID, *, version: int | None) -> None:
+async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
     """Delete an account and, through their foreign keys, the rows that belong to it.
 
     Raises:
-        UserNotFound, UserChanged: nothing to delete, or no longer that version.
+        UserNotFound, UserChanged: nothing to delete, or none of those versions.
     """
-    await crud.delete_user(db, user_id, version=version)
+    await crud.delete_user(db, user_id, versions=versions)
     await record(db, UserDeleted(user_id))
 
 
