@@ -79,6 +79,8 @@ async def test_what_is_not_acceptable_is_refused(admin: AsyncClient) -> None:
             "tiny!9": "password_too_short",
             "password123": "password_common",
             "ada@example.org": "password_contextual",
+            "y" * 1025: "password_too_long",
+            "y" * 100_000: "password_too_long",
         },
         "id": {"019a5c1e-7f00-7a11-8b22-3c33d44e55f6": "invalid"},
         "hashed_password": {"$argon2id$planted": "invalid"},
@@ -95,6 +97,42 @@ async def test_what_is_not_acceptable_is_refused(admin: AsyncClient) -> None:
             assert ADA["password"] not in answer.text
             assert not value or value not in answer.text
     assert (await admin.get("/users/")).json() == []
+
+
+@pytest.mark.parametrize("length", [65, 256, 257, 1017, 100_000])
+async def test_names_that_are_too_long_are_told_the_limit_that_holds(
+    admin: AsyncClient, make_user: MakeUser, length: int
+) -> None:
+    made = await make_user()
+    names = {
+        "username": ("x" * length, "username_invalid", "A username has at most 64 characters."),
+        "email": (
+            "x" * (190 + length) + "@example.org",
+            "email_invalid",
+            "The e-mail address is longer than 254 characters.",
+        ),
+    }
+
+    for field, (name, code, detail) in names.items():
+        answers = [
+            await admin.post("/users/", json=ADA | {field: name}),
+            await admin.patch(f"/users/{made['id']}", json={field: name}),
+            *([await admin.get("/users/", params={field: name})] if length < 10_000 else []),
+        ]
+        for answer in answers:
+            problem = answer.json()
+            assert (answer.status_code, problem["code"], problem["detail"]) == (422, code, detail)
+            assert problem["field"] == field
+
+
+async def test_length_of_a_username_is_counted_as_it_is_stored(admin: AsyncClient) -> None:
+    decomposed = "e\u0301" * 64
+
+    made = await admin.post("/users/", json=ADA | {"username": decomposed})
+    refused = await admin.post("/users/", json=ADA | {"username": decomposed + "x"})
+
+    assert (made.status_code, made.json()["username"]) == (201, "\u00e9" * 64)
+    assert (refused.status_code, refused.json()["code"]) == (422, "username_invalid")
 
 
 async def test_state_and_external_id_are_not_for_everybody_to_set(client: AsyncClient, make_key: MakeKey) -> None:

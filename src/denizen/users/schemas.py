@@ -20,23 +20,24 @@ Order = Literal[
     "id", "-id", "created_at", "-created_at", "updated_at", "-updated_at", "username", "-username", "email", "-email"
 ]
 
+# How long names and passwords may be is for `core` to judge, which counts after normalising and tells the limit that
+# holds; here it is documented.
 Username = Annotated[
     str,
-    MaxLen(4 * MAX_USERNAME_LENGTH),
     Storable,
     Field(
-        description=f"Unique without regard to case and look-alikes; 1 to {MAX_USERNAME_LENGTH} characters.",
+        description="Unique without regard to case and look-alikes; its length is counted after normalising (NFC).",
         examples=["ada"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_USERNAME_LENGTH},
     ),
 ]
 Email = Annotated[
     str,
-    MaxLen(4 * MAX_EMAIL_LENGTH),
     Storable,
     Field(
         description="Unique without regard to case.",
         examples=["ada@example.org"],
-        json_schema_extra={"format": "email"},
+        json_schema_extra={"format": "email", "maxLength": MAX_EMAIL_LENGTH},
     ),
 ]
 FullName = Annotated[str, MaxLen(MAX_FULL_NAME_LENGTH), Storable, Field(examples=["Ada Lovelace"])]
@@ -67,12 +68,11 @@ class UserCreate(UserBase):
 
     password: Annotated[
         str,
-        MaxLen(4096),
         Storable,
         Field(
             description="At least 8 characters; common passwords and one's own name are refused. Stored as argon2id.",
             examples=["correct horse battery"],
-            json_schema_extra={"format": "password"},
+            json_schema_extra={"format": "password", "maxLength": 1024},
         ),
     ]
     is_active: Annotated[bool, Field(description="Takes effect only with the scope `users:write`.")] = True
@@ -169,8 +169,8 @@ class UserQuery(BaseModel):
     count: Annotated[
         Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")
     ] = None
-    email: Annotated[str | None, MaxLen(4 * MAX_EMAIL_LENGTH), Storable, Field(description="In any case.")] = None
-    username: Annotated[str | None, MaxLen(4 * MAX_USERNAME_LENGTH), Storable, Field(description="In any case.")] = None
+    email: Annotated[Email | None, Field(description="In any case.")] = None
+    username: Annotated[Username | None, Field(description="In any case.")] = None
     external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID_LENGTH), Storable] = None
     is_active: bool | None = None
     id__in: Annotated[
