@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from denizen.core.auth import Scope as Scope
     from denizen.core.deps import CurrentCaller as CurrentCaller
     from denizen.core.deps import Db as Db
+    from denizen.core.deps import Dependencies as Dependencies
     from denizen.core.deps import Here as Here
     from denizen.core.deps import OptionalCaller as OptionalCaller
     from denizen.core.deps import ReadDb as ReadDb
@@ -41,7 +42,7 @@ _NAMES = {
     "denizen.app": ("create_app", "install"),
     "denizen.core.accounts": ("Accounts",),
     "denizen.core.auth": ("Caller", "Scope"),
-    "denizen.core.deps": ("CurrentCaller", "Db", "Here", "OptionalCaller", "ReadDb", "requires"),
+    "denizen.core.deps": ("CurrentCaller", "Db", "Dependencies", "Here", "OptionalCaller", "ReadDb", "requires"),
     "denizen.core.errors": ("Conflict", "DenizenError", "Invalid", "NotFound", "Unavailable"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.users.crud": ("get_user", "get_user_by_email"),

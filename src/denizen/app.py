@@ -114,7 +114,7 @@ def install(
             app.include_router(_named_apart(bound, prefix, installs) if installs else bound, prefix=prefix)
     add_handlers(app, whole=False)
     jobs = _Jobs(accounts, [job for feature in features for job in feature.jobs])
-    accounts.database.on_open += [_require_ready, jobs.start]
+    accounts.database.on_open += [_check_schema, jobs.start]
     accounts.closing.append(jobs.stop)
     _around_lifespan(app, lambda: _running(accounts))
     return accounts
@@ -216,7 +216,7 @@ async def _running(accounts: Accounts) -> AsyncIterator[None]:
         await accounts.close()
 
 
-async def _require_ready(opened: Backend) -> None:
+async def _check_schema(opened: Backend) -> None:
     """Refuse a schema when the database is opened, with or without a lifespan.
 
     Raises:

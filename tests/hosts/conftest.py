@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
-from denizen import Accounts, Settings, install
+from denizen import Accounts, Scope, Settings, install
+from denizen.core.deps import installs_of
 from denizen.core.hashing import NullHasher
+from denizen.keys.service import issue_key
+from tests.conftest import BASE_URL, SECRET
+
+MakeSettings = Callable[[str], Settings]
 
 
 @pytest.fixture
@@ -31,3 +39,41 @@ async def client(host: FastAPI, accounts: Accounts) -> AsyncIterator[AsyncClient
     """A client of the host. No lifespan runs."""
     async with AsyncClient(transport=ASGITransport(host, raise_app_exceptions=False), base_url="http://host") as client:
         yield client
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path, sqlite_template: Path) -> MakeSettings:
+    """Settings for a database of its own, by a name."""
+
+    def make(name: str) -> Settings:
+        path = tmp_path / f"{name}.db"
+        shutil.copy(sqlite_template, path)
+        return Settings(
+            _env_file=None,
+            database_url=f"sqlite:///{path}",
+            secret_key=SECRET,
+            base_url=BASE_URL,
+            allowed_hosts="testserver",
+            signup_rate_per_address=0,
+            signup_rate_total=0,
+        )
+
+    return make
+
+
+@asynccontextmanager
+async def reach(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """A client of an application whose lifespan does not run. What is installed in it is closed at the end."""
+    async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False), base_url=BASE_URL) as client:
+        yield client
+    for accounts in installs_of(app):
+        await accounts.close()
+
+
+async def issue(accounts: Accounts, *scopes: Scope) -> dict[str, str]:
+    """Make a key of an install, with all scopes unless some are named; gives the headers that carry it."""
+    async with accounts.writing() as db:
+        _, token = await issue_key(
+            db, name="test", scopes=scopes or tuple(Scope), maker=None, expires_at=None, at=accounts.clock()
+        )
+    return {"Authorization": f"Bearer {token}"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.database import Database
-from denizen.core.events import LISTENERS, Listener
+from denizen.core.events import INSTALL, Listener
 from denizen.core.hashing import HashPool
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
@@ -29,7 +29,7 @@ def utc_now() -> datetime:
 MAX_TOKEN_LENGTH = 4096
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Accounts:
     """What `install` gives back.
 
@@ -45,6 +45,7 @@ class Accounts:
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written, by their id.
+        closing: awaited by `close`, the last first, while everything is still open.
     """
 
     settings: Settings
@@ -58,6 +59,7 @@ class Accounts:
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: dict[Any, datetime] = field(default_factory=dict)
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def public_url(self, path: str) -> str:
         """Give the address of `path` as people reach it: from `DENIZEN_BASE_URL`, never from a request."""
@@ -67,8 +69,28 @@ class Accounts:
     async def writing(self, *, timeout: float | None = None) -> AsyncIterator[AsyncSession]:
         """Open a transaction whose events reach this install's listeners; see `Writer.begin`."""
         async with self.database.write.begin(timeout=timeout) as db:
-            db.info[LISTENERS] = self.listeners
+            self.adopt(db)
             yield db
+
+    def adopt(self, db: AsyncSession) -> None:
+        """Bind a session that the caller made himself to this install, for as long as it lives.
+
+        What `change_user`, `erase_user` and the rest do in it is then told to this install's listeners, which write
+        into the same transaction: undone with it, and committed by whoever made the session, never by us. Sessions from
+        `writing` and `Db` are bound, and `create_account` binds the one it is given. To bind twice changes nothing.
+
+        Args:
+            db: a session on this install's database, which is not checked.
+
+        Raises:
+            ValueError: it is bound to another install.
+        """
+        bound = db.info.setdefault(INSTALL, self)
+        if bound is not self:
+            raise ValueError(
+                f"This session belongs to the install under {bound.prefix!r}, not to the one under {self.prefix!r}: "
+                "in one transaction there is one install."
+            )
 
     def check_password(self, password: str, *context: str | None) -> None:
         """Refuse a bad password; what the site is called counts as context too. The same on every path that sets one.
@@ -105,9 +127,12 @@ class Accounts:
         raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
 
     async def close(self) -> None:
-        """Let go of threads and connections."""
-        self.hashing.close()
-        await self.database.close()
+        """Let jobs do what they do last, then let go of threads and connections. The next use opens them anew."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            stack.callback(self.hashing.close)
+            for act in self.closing:
+                stack.push_async_callback(act)
 
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal, Protocol
 
@@ -159,6 +159,8 @@ class Database:
     Attributes:
         kind: which of the two it is.
         observers: called with the text of every statement that is run; for counting them.
+        on_open: awaited in turn with what was opened, before anybody may use it; what one raises closes it again and
+            is raised by all uses that waited for it. The next use tries anew.
     """
 
     kind: Literal["sqlite", "postgresql"]
@@ -170,6 +172,7 @@ class Database:
         self.write = Writer(self)
         self.read = Reader(self)
         self.observers: list[Observer] = []
+        self.on_open: list[Callable[[Backend], Awaitable[None]]] = []
         self.opened: Backend | None = None
         self._opening: asyncio.Task[Backend] | None = None
 
@@ -187,7 +190,7 @@ class Database:
 
         Raises:
             NoDatabase: no SQLite file there.
-            Exception: what the driver says where nobody answers; see `told_apart`.
+            Exception: what the driver says where nobody answers (see `told_apart`), or what `on_open` raises.
         """
         if self.opened is not None:
             return self.opened
@@ -202,6 +205,16 @@ class Database:
             self.opened = attempt.result()
 
     async def _open(self) -> Backend:
+        opened = await self._connect()
+        try:
+            for act in self.on_open:
+                await act(opened)
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+    async def _connect(self) -> Backend:
         if self.kind == "sqlite":
             from denizen.core.sqlite.backend import SQLiteBackend
 

@@ -10,11 +10,15 @@
 | `OptionalCaller` | the caller, or `None` for an anonymous one; bad credentials are a 401 all the same |
 | `CurrentCaller` | the caller, or a 401 |
 | `requires(...)` | the caller, or a 401 or 403 |
+
+They mean the install that a request belongs to. `Dependencies` gives the same for one that is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -32,6 +36,9 @@ STATE = "denizen_installs"
 ACCOUNTS = "denizen.accounts"
 """The key in an ASGI scope under which our own routes find their install; see `Router.bound`."""
 
+Which = Accounts | str | None
+"""An install, the prefix of one, or the one that a request belongs to."""
+
 
 def installs_of(app: Any) -> list[Accounts]:
     """Give what was installed in `app`."""
@@ -39,54 +46,67 @@ def installs_of(app: Any) -> list[Accounts]:
     return found
 
 
-def accounts_of(request: Request) -> Accounts:
-    """Find the install that a request belongs to: its own for our routes, the only one for a host's."""
-    own: Accounts | None = request.scope.get(ACCOUNTS)
-    if own is not None:
-        return own
+def accounts_of(request: Request, which: Which = None) -> Accounts:
+    """Find the install that a request belongs to (its own for our routes, the only one for a host's), or the one named.
+
+    Raises:
+        LookupError: none is there, or several and none is named; the text says what to do.
+    """
+    if which is None:
+        own: Accounts | None = request.scope.get(ACCOUNTS)
+        if own is not None:
+            return own
+    elif isinstance(which, Accounts):
+        return which
     installs = installs_of(request.app)
-    if len(installs) != 1:
-        raise LookupError(f"{len(installs)} installs of Denizen in this application: name the one you mean")
-    return installs[0]
+    found = installs if which is None else [each for each in installs if each.prefix == which]
+    if len(found) != 1:
+        raise LookupError(_not_one(installs, which))
+    return found[0]
+
+
+def _not_one(installs: Sequence[Accounts], which: str | None) -> str:
+    if not installs:
+        return (
+            "Denizen is not installed in the application that has this route: call `denizen.install(app)` on it. Where "
+            "it is installed in another one, which mounts this one or is mounted in it, keep what `install` returned "
+            "and take the dependencies of that: `Dependencies(accounts)`."
+        )
+    prefixes = " and ".join(repr(each.prefix) for each in installs)
+    if which is not None:
+        return f"Nothing is installed under {which!r} in this application, but under {prefixes}."
+    return (
+        f"Denizen is installed {len(installs)} times in this application, under {prefixes}: say which one you mean, "
+        f"as in `Annotated[AsyncSession, Dependencies({installs[0].prefix!r}).db]`."
+    )
 
 
 # Each of these asks the request itself instead of depending on another: FastAPI takes 20 to 40 microseconds to solve
-# a dependency, which is more than a read by key costs.
+# a dependency, which is more than a read by key costs. They are equal where they mean the same, so that FastAPI gives a
+# request one session, however often its install is named.
 
 
-async def here(request: Request) -> Accounts:
-    """Give the install."""
-    return accounts_of(request)
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A dependency on something that an install has at hand."""
+
+    which: Which
+    get: Callable[[Accounts], Any]
+
+    async def __call__(self, request: Request) -> Any:
+        return self.get(accounts_of(request, self.which))
 
 
-async def write_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """Open a transaction, commit it when the answer is built, roll it back when anything raises."""
-    async with accounts_of(request).writing() as db:
-        yield db
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A dependency on a session of an install."""
 
+    which: Which
+    open: Callable[[Accounts], AbstractAsyncContextManager[AsyncSession]]
 
-async def read_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """Open a reading session."""
-    async with accounts_of(request).database.read.session() as db:
-        yield db
-
-
-async def reader(request: Request) -> Reader:
-    """Give the hot path."""
-    return accounts_of(request).database.read
-
-
-async def now(request: Request) -> datetime:
-    """Give this instant by the install's clock."""
-    return accounts_of(request).clock()
-
-
-Here = Annotated[Accounts, Depends(here)]
-# scope="function": FastAPI's default would commit only after the client has its answer.
-Db = Annotated[AsyncSession, Depends(write_session, scope="function")]
-ReadDb = Annotated[AsyncSession, Depends(read_session, scope="function")]
-Reads = Annotated[Reader, Depends(reader)]
-Now = Annotated[datetime, Depends(now)]
+    async def __call__(self, request: Request) -> AsyncIterator[AsyncSession]:
+        async with self.open(accounts_of(request, self.which)) as db:
+            yield db
 
 
 class Bearer(HTTPBearer):
@@ -94,11 +114,13 @@ class Bearer(HTTPBearer):
 
     Args:
         scopes: all of which the caller must hold.
+        which: the install whose caller it is.
         optional: let somebody without credentials through, as `None`; bad credentials are a 401 all the same.
     """
 
-    def __init__(self, *scopes: Scope, optional: bool = False) -> None:
+    def __init__(self, *scopes: Scope, which: Which = None, optional: bool = False) -> None:
         super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
+        self._which = which
         self._scopes = scopes
         self._optional = optional
 
@@ -109,7 +131,7 @@ class Bearer(HTTPBearer):
             CredentialsMissing, CredentialsInvalid: nobody, or nobody known.
             ScopeMissing: somebody who lacks a scope.
         """
-        accounts = accounts_of(request)
+        accounts = accounts_of(request, self._which)
         caller = await accounts.recognise(request.headers.get("authorization"), accounts.clock())
         if caller is None:
             if self._optional:
@@ -122,13 +144,74 @@ class Bearer(HTTPBearer):
 _ABOUT_KEYS = "An API key, `dzk_...`. `denizen serve` shows the first one; `denizen keys create` makes more."
 
 
+class Dependencies:
+    """What routes ask of one install, where an application has several.
+
+    `Annotated[AsyncSession, Dependencies(team).db]` is to the install `team` what `Db` is to the only one. Such an
+    alias stands at the top of a module, like `Db` itself.
+
+    Args:
+        of: the install, or the prefix it is under, for routes that are written down before it is made. A prefix is
+            looked for in the application that has the route. `None` means the install that a request belongs to.
+
+    Attributes:
+        here: the `Accounts`, as `Here`.
+        db: an `AsyncSession` that writes, as `Db`.
+        read_db: an `AsyncSession` that reads, as `ReadDb`.
+        reads: a `Reader`, as `Reads`.
+        now: a `datetime`, as `Now`.
+        optional_caller: a `Caller | None`, as `OptionalCaller`.
+        current_caller: a `Caller`, as `CurrentCaller`.
+    """
+
+    def __init__(self, of: Which = None) -> None:
+        self._of = of.rstrip("/") if isinstance(of, str) else of
+        self.here = Depends(_Value(self._of, _itself))
+        # scope="function": FastAPI's default would commit only after the client has its answer.
+        self.db = Depends(_Session(self._of, Accounts.writing), scope="function")
+        self.read_db = Depends(_Session(self._of, _reading), scope="function")
+        self.reads = Depends(_Value(self._of, _reader))
+        self.now = Depends(_Value(self._of, _now))
+        self.optional_caller = Depends(Bearer(which=self._of, optional=True))
+        self.current_caller = self.requires()
+
+    def requires(self, *scopes: Scope) -> Any:
+        """Give a dependency that lets through only callers of this install who hold all of `scopes`."""
+        return Depends(Bearer(*scopes, which=self._of))
+
+
+def _itself(accounts: Accounts) -> Accounts:
+    return accounts
+
+
+def _reading(accounts: Accounts) -> AbstractAsyncContextManager[AsyncSession]:
+    return accounts.database.read.session()
+
+
+def _reader(accounts: Accounts) -> Reader:
+    return accounts.database.read
+
+
+def _now(accounts: Accounts) -> datetime:
+    return accounts.clock()
+
+
+_REQUESTED = Dependencies()
+
+Here = Annotated[Accounts, _REQUESTED.here]
+Db = Annotated[AsyncSession, _REQUESTED.db]
+ReadDb = Annotated[AsyncSession, _REQUESTED.read_db]
+Reads = Annotated[Reader, _REQUESTED.reads]
+Now = Annotated[datetime, _REQUESTED.now]
+OptionalCaller = Annotated[Caller | None, _REQUESTED.optional_caller]
+CurrentCaller = Annotated[Caller, _REQUESTED.current_caller]
+
+
 def requires(*scopes: Scope) -> Any:
     """Give a dependency that lets through only callers who hold all of `scopes`."""
-    return Depends(Bearer(*scopes))
+    return _REQUESTED.requires(*scopes)
 
 
-OptionalCaller = Annotated[Caller | None, Depends(Bearer(optional=True))]
-CurrentCaller = Annotated[Caller, requires()]
 CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]
 CanWriteUsers = Annotated[Caller, requires(Scope.USERS_WRITE)]
 CanWriteKeys = Annotated[Caller, requires(Scope.KEYS_WRITE)]

@@ -25,13 +25,13 @@ class CommandGroup:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something done again and again while the application runs.
+    """Something done again and again while an installed application has its database open.
 
     Attributes:
         name: for the logs.
         every: seconds between the end of one run and the start of the next.
         run: one run; what it raises is logged and the next run comes all the same.
-        last: run once more when the application stops.
+        last: run once more when the install is closed, as it is when the application stops.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Feature:
         authenticators: recognise bearers of the tokens that this room issues.
         listeners: are told every event, in its transaction.
         commands: of the `denizen` program.
-        jobs: run beside the application.
+        jobs: run beside the application, and not beside a command.
     """
 
     name: str

@@ -78,13 +78,16 @@ async def create_account(
 
     Args:
         accounts: where.
-        db: a writing session that has not begun; it is not committed.
+        db: a writing session that has not begun, of the caller's own or ours; it is bound to `accounts` (see
+            `Accounts.adopt`) and not committed.
         password: in plain text; `None` for an account that nobody can sign in to with one.
         lane: whose place in the queue of hashes it takes.
 
     Raises:
         As `open_account`, but for what concerns the caller.
+        ValueError: `db` belongs to another install.
     """
+    accounts.adopt(db)
     identity = identify(username, email)
     hashed = None
     if password is not None:
