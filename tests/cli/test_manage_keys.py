@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from secrets import token_urlsafe
+from secrets import token_bytes, token_urlsafe
 
+from anyio import to_thread
+from sqlalchemy import insert
+
+from denizen.core.accounts import Accounts
+from denizen.core.ids import new_id
+from denizen.keys.models import Key
 from tests.cli.conftest import Command, Run
 from tests.cli.test_serve import URL, get, serving
 from tests.postgres import Postgres
@@ -24,6 +30,19 @@ def test_key_is_shown_once_listed_and_revoked(command: Command) -> None:
     assert command("keys", "revoke", made["id"], "--json").row["revoked"] == 1
     assert command("keys", "list", "--json").rows == []
     assert command("keys", "list", "--ended", "--json").row["revoked_at"] is not None
+
+
+async def test_list_is_never_cut(command: Command, accounts: Accounts) -> None:
+    rows = [
+        {"id": new_id(), "name": f"{n}", "hint": "dzk_", "token_digest": token_bytes(), "scopes": []}
+        for n in range(2001)
+    ]
+    async with accounts.writing(timeout=60) as db:
+        await db.execute(insert(Key).values(created_at=accounts.clock()), rows)
+
+    listed = await to_thread.run_sync(command, "keys", "list", "--json")
+
+    assert [row["name"] for row in listed.rows] == [row["name"] for row in rows]
 
 
 def test_person_sees_the_whole_key(command: Command) -> None:

@@ -12,13 +12,22 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlencode
 
 from denizen.core.errors import Invalid
 
 SIGNATURE_BYTES = 16
+_OF_ONE_PAGE: Final = frozenset({"cursor", "skip", "count"})
+"""Query parameters that the next page is not asked for with."""
+
+NEXT_PAGE: Final[dict[str, dict[str, Any]]] = {
+    "Link": {"schema": {"type": "string"}, "description": '`<...>; rel="next"`, while there is more.'},
+    "X-Next-Cursor": {"schema": {"type": "string"}, "description": "The `cursor` of the next page."},
+}
+"""What OpenAPI says of `next_page`."""
 
 
 class CursorInvalid(Invalid):
@@ -86,3 +95,20 @@ class CursorSigner:
 def fingerprint(listing: str) -> str:
     """Shorten the canonical text of a list to 16 characters."""
     return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def next_page(address: str, asked: Iterable[tuple[str, str]], cursor: str | None) -> dict[str, str]:
+    """Give the headers that lead on to the next page; none at the end of the list.
+
+    Args:
+        address: of the list, on the configured base: the `Host` of a request is not to be believed.
+        asked: the query parameters that this page was asked for with.
+        cursor: where the list goes on; `None` at its end.
+
+    Source: RFC 8288, relation type `next`.
+    """
+    if cursor is None:
+        return {}
+    kept = [(name, value) for name, value in asked if name not in _OF_ONE_PAGE]
+    link = f'<{address}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+    return {"X-Next-Cursor": cursor, "Link": link}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,11 +11,12 @@ import typer
 
 from denizen.core.auth import SCOPES, Scope, known_scopes
 from denizen.core.commands import Json, Output, command, open_accounts
+from denizen.core.database import Reader
 from denizen.core.errors import Invalid
 from denizen.core.ids import parse_id
 from denizen.keys import crud, service
 from denizen.keys.errors import KeyNotFound
-from denizen.keys.schemas import KeyCreate, KeyRead
+from denizen.keys.schemas import MAX_LIMIT, READ_FIELDS, KeyCreate, KeyRead
 
 app = typer.Typer(help="Make, list and revoke API keys.")
 
@@ -79,14 +81,21 @@ async def list_(
     """
     async with open_accounts() as accounts:
         at = accounts.clock()
-        async with accounts.database.read.session() as db:
-            keys = await crud.list_keys(db, limit=10_000)
         rows = [
-            KeyRead.model_validate(key).model_dump(mode="json")
-            for key in keys
+            key.model_dump(mode="json")
+            async for key in _every_key(accounts.database.read)
             if ended or (key.revoked_at is None and (key.expires_at is None or key.expires_at > at))
         ]
     Output(as_json).table(rows, columns=COLUMNS, empty="No API keys. Make one: denizen keys create --help")
+
+
+async def _every_key(reads: Reader) -> AsyncIterator[KeyRead]:
+    after = None
+    while rows := await crud.list_keys(reads, limit=MAX_LIMIT, after=after):
+        for row in rows:
+            key = KeyRead.model_validate(dict(zip(READ_FIELDS, row, strict=True)))
+            after = key.id
+            yield key
 
 
 @app.command()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import Integer, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -16,6 +16,9 @@ from denizen.core.types import UtcDateTime
 from denizen.keys.errors import KeyNotFound
 from denizen.keys.models import Key
 from denizen.keys.schemas import READ_FIELDS
+
+Row = tuple[Any, ...]
+"""Values in the order of `READ_FIELDS`."""
 
 _at = bindparam("at", type_=UtcDateTime())
 _OPEN = Statement(
@@ -26,8 +29,12 @@ _OPEN = Statement(
     )
 )
 
-
 _BY_ID = Statement(select(*(getattr(Key, name) for name in READ_FIELDS)).where(Key.id == bindparam("id")))
+_page = (
+    select(*(getattr(Key, name) for name in READ_FIELDS)).order_by(Key.id).limit(bindparam("limit", type_=Integer()))
+)
+_FIRST_PAGE = Statement(_page, shown=True)
+_LATER_PAGE = Statement(_page.where(Key.id > bindparam("after")), shown=True)
 
 
 async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
@@ -38,8 +45,8 @@ async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> 
     return rows[0] if rows else None
 
 
-async def read_key(reads: Reader, key_id: UUID) -> tuple[Any, ...]:
-    """Return the row of `key_id`, in the order of `READ_FIELDS`: the hot path.
+async def read_key(reads: Reader, key_id: UUID) -> Row:
+    """Return the row of `key_id`: the hot path.
 
     Raises:
         KeyNotFound: there is none.
@@ -75,15 +82,17 @@ async def get_key(db: AsyncSession, key_id: UUID, *, for_update: bool = False) -
     return key
 
 
-async def list_keys(db: AsyncSession, *, limit: int, after: UUID | None = None) -> Sequence[Key]:
-    """Return keys in the order of their making, ended ones too.
+async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None) -> list[Row]:
+    """Return keys in the order of their making, ended ones too: the hot path.
 
     Args:
+        reads: where.
         limit: how many at most.
         after: the id of the last one seen.
     """
-    query = select(Key).order_by(Key.id).limit(limit)
-    return (await db.scalars(query if after is None else query.where(Key.id > after))).all()
+    if after is None:
+        return await reads.rows(_FIRST_PAGE, limit=limit)
+    return await reads.rows(_LATER_PAGE, limit=limit, after=after)
 
 
 async def count_keys(db: AsyncSession) -> int:

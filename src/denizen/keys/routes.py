@@ -1,36 +1,25 @@
 """API keys over HTTP."""
 
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path, Query, Request, Response
 
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
-from denizen.core.deps import CanWriteKeys, CurrentCaller, Db, Now, ReadDb, Reads
+from denizen.core.deps import CanWriteKeys, CurrentCaller, Db, Here, Now, Reads
 from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
 from denizen.core.ids import parse_id
+from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.keys import crud, service
 from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound
-from denizen.keys.models import Key
-from denizen.keys.schemas import KeyCreate, KeyCreated, KeyRead, dump_key
+from denizen.keys.schemas import KeyCreate, KeyCreated, KeyQuery, KeyRead, dump_key, dump_keys
 
 router = Router(tags=["keys"])
 
 _AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _ANY = (Invalid, UnknownParameter, Unavailable)
 _WRITING = (*_ANY, StorageFull)
-
-
-class KeyQuery(BaseModel):
-    """Which keys."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    after: Annotated[UUID | None, Field(description="The id of the last key seen.")] = None
 
 
 @router.post(
@@ -55,11 +44,15 @@ async def create_key(caller: CanWriteKeys, db: Db, at: Now, data: KeyCreate, res
     response_model=list[KeyRead],
     operation_id="list_keys",
     summary="List API keys",
-    responses=responses(*_AUTH, *_ANY, RepeatedParameter),
+    responses={200: {"headers": NEXT_PAGE}, **responses(*_AUTH, *_ANY, RepeatedParameter, CursorInvalid)},
 )
-async def list_keys(caller: CanWriteKeys, db: ReadDb, query: Annotated[KeyQuery, Query()]) -> list[Key]:
-    """List all keys, ended ones too, in the order of their making."""
-    return list(await crud.list_keys(db, limit=query.limit, after=query.after))
+async def list_keys(
+    request: Request, accounts: Here, caller: CanWriteKeys, reads: Reads, query: Annotated[KeyQuery, Query()]
+) -> Response:
+    """Page through all keys, ended ones too, in the order of their making."""
+    page = await service.list_keys(reads, accounts.cursors, query)
+    headers = next_page(accounts.public_url("/keys/"), request.query_params.multi_items(), page.next_cursor)
+    return Response(dump_keys(page.rows), media_type="application/json", headers=headers)
 
 
 @router.get(

@@ -12,6 +12,8 @@ from denizen.core.auth import Scope
 from denizen.core.text import Instant, Storable
 from denizen.keys.models import MAX_NAME_LENGTH
 
+MAX_LIMIT = 1000
+
 
 class KeyCreate(BaseModel):
     """A new key."""
@@ -32,6 +34,17 @@ class KeyCreate(BaseModel):
     expires_at: Annotated[
         Instant | None,
         Field(description="When it ends: not after the key it is made with, which is also the default."),
+    ] = None
+
+
+class KeyQuery(BaseModel):
+    """Which keys. A parameter that is none of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many, at most 1000.")] = 10
+    cursor: Annotated[
+        str | None, MaxLen(2048), Storable, Field(description="Where the last page ended: its `X-Next-Cursor`.")
     ] = None
 
 
@@ -58,6 +71,11 @@ READ_FIELDS = tuple(KeyRead.model_fields)
 def dump_key(row: tuple[Any, ...]) -> bytes:
     """Write one row of `READ_FIELDS` as `KeyRead` would, without making one."""
     return to_json(dict(zip(READ_FIELDS, row, strict=True)))
+
+
+def dump_keys(rows: list[tuple[Any, ...]]) -> bytes:
+    """Write many rows as a JSON array of `KeyRead`."""
+    return to_json([dict(zip(READ_FIELDS, row, strict=True)) for row in rows])
 
 
 class KeyCreated(KeyRead):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,16 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsInvalid, Scope, known_scopes
+from denizen.core.database import Reader
 from denizen.core.events import record
+from denizen.core.paging import CursorSigner
 from denizen.core.tokens import digest, looks_like, new_token
 from denizen.keys import crud
 from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid
 from denizen.keys.events import KeyCreated, KeyRevoked
 from denizen.keys.models import Key
+from denizen.keys.schemas import READ_FIELDS, KeyQuery
 
 HINT_LENGTH = 8
 NOTICE_AFTER = timedelta(minutes=1)
 FIRST_KEY_LIFE = timedelta(days=30)
+_LISTING = "keys order=id"
+"""What cursors of this list are bound to; there is one list of keys."""
 
 
 async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | None:
@@ -53,6 +59,33 @@ async def write_last_uses(accounts: Accounts) -> None:
     except BaseException:
         accounts.noticed = uses | accounts.noticed  # for the next run; what came meanwhile is later
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list of keys.
+
+    Attributes:
+        rows: in the order of `READ_FIELDS`.
+        next_cursor: where it goes on; `None` at the end.
+    """
+
+    rows: list[crud.Row]
+    next_cursor: str | None
+
+
+async def list_keys(reads: Reader, cursors: CursorSigner, query: KeyQuery) -> Page:
+    """Serve a page of the list of keys, in the order of their making, ended ones too.
+
+    Raises:
+        CursorInvalid: the cursor is not one of this list.
+    """
+    after = None if query.cursor is None else UUID(cursors.read(_LISTING, query.cursor)[0])
+    rows = await crud.list_keys(reads, limit=query.limit + 1, after=after)
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    last = str(rows[-1][READ_FIELDS.index("id")]) if more else None
+    return Page(rows, None if last is None else cursors.make(_LISTING, [last]))
 
 
 async def issue_key(

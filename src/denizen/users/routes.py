@@ -2,20 +2,18 @@
 
 import re
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
-from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
 from denizen.core.ids import parse_id
-from denizen.core.paging import CursorInvalid
+from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
@@ -107,14 +105,6 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
     return Response(dump_user(row), status_code=status, media_type="application/json", headers=headers)
 
 
-def _link(accounts: Accounts, request: Request, cursor: str) -> str:
-    """Give the URL of the next page, on the configured base: the `Host` of a request is not to be believed."""
-    kept = [
-        (name, value) for name, value in request.query_params.multi_items() if name not in {"cursor", "skip", "count"}
-    ]
-    return f"{accounts.public_url('/users/')}?{urlencode([*kept, ('cursor', cursor)])}"
-
-
 @router.post(
     "/users/",
     status_code=201,
@@ -153,8 +143,7 @@ async def create_user(request: Request, accounts: Here, caller: OptionalCaller, 
     responses={
         200: {
             "headers": {
-                "Link": {"schema": {"type": "string"}, "description": '`<...>; rel="next"`, while there is more.'},
-                "X-Next-Cursor": {"schema": {"type": "string"}, "description": "The `cursor` of the next page."},
+                **NEXT_PAGE,
                 "X-Total-Count": {"schema": {"type": "integer"}, "description": "Where `count` asked for it."},
             }
         },
@@ -166,10 +155,7 @@ async def list_users(
 ) -> Response:
     """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`."""
     page = await service.list_users(reads, accounts.cursors, query)
-    headers = {"Cache-Control": "no-store"}
-    if page.next_cursor is not None:
-        headers["X-Next-Cursor"] = page.next_cursor
-        headers["Link"] = f'<{_link(accounts, request, page.next_cursor)}>; rel="next"'
+    headers = next_page(accounts.public_url("/users/"), request.query_params.multi_items(), page.next_cursor)
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
     return Response(dump_users(page.rows), media_type="application/json", headers=headers)
