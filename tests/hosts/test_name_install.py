@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from fastapi import Depends, FastAPI
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen import (
@@ -156,8 +156,6 @@ async def test_a_prefix_under_which_nothing_is_installed_is_named(both: FastAPI)
 
 async def _get(app: FastAPI, path: str) -> None:
     """Let what a route raises come through, as it comes to the log of a server."""
-    from httpx import ASGITransport
-
     async with AsyncClient(transport=ASGITransport(app), base_url="http://host") as client:
         await client.get(path)
 
