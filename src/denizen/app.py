@@ -160,7 +160,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             lambda inner: CORSMiddleware(
                 inner,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "PATCH", "DELETE"],
+                allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-Id"],
                 expose_headers=[
                     "ETag",

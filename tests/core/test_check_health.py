@@ -46,6 +46,9 @@ async def test_ready_names_each_check() -> None:
 async def test_one_failed_check_is_503() -> None:
     async with client_of(behind) as client:
         answer = await client.get("/readyz")
+        head = await client.head("/readyz")
+
+    assert (head.status_code, head.headers, head.content) == (503, answer.headers, b"")
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"

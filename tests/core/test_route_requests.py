@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import StreamingResponse
 from httpx import ASGITransport, AsyncClient
 from pydantic import BaseModel
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from denizen.core.errors import Conflict, NotFound, TooMany, Unauthorized, Unavailable
 from denizen.core.problems import add_handlers, responses
@@ -39,6 +41,14 @@ def things() -> Router:
     @router.post("/", status_code=201, responses=responses(Conflict, Unauthorized, TooMany, Unavailable))
     async def create_thing(thing: Thing) -> Thing:
         return thing
+
+    @router.get("/stream")
+    async def stream_things() -> StreamingResponse:
+        return StreamingResponse(iter([b"one", b"two"]), headers={"content-length": "6"})
+
+    @router.get("/broken")
+    async def be_broken() -> None:
+        raise RuntimeError("broken")
 
     @router.get("/mine", name="mine")
     async def read_mine(request: Request) -> str:
@@ -88,8 +98,81 @@ async def test_405_names_every_method_of_the_address(app: FastAPI) -> None:
         answer = await client.put("/things")
 
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     assert answer.json()["code"] == "method_not_allowed"
+
+
+async def test_head_is_answered_as_get_without_the_body(app: FastAPI) -> None:
+    async with client_of(app) as client:
+        for path in ("/things", "/things/?limit=3", "/things/mine", "/things/stream", "/things/7", "/things/?limt=3"):
+            same = {"X-Request-Id": "0123456789abcdef"}
+            got, head = await client.get(path, headers=same), await client.head(path, headers=same)
+
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert head.headers.multi_items() == got.headers.multi_items()
+            assert int(head.headers["content-length"]) == len(got.content) > 0
+
+
+async def test_head_is_taken_where_get_is_and_nowhere_else(app: FastAPI) -> None:
+    posts = Router()
+
+    @posts.post("/posts")
+    async def create_post() -> None: ...
+
+    app.include_router(posts)
+    async with client_of(app) as client:
+        refused = await client.head("/posts")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        assert (await client.head("/nothing")).status_code == 404
+        assert (await client.post("/things/mine")).headers["allow"] == "GET, HEAD"
+
+
+async def test_head_stays_out_of_the_document(app: FastAPI) -> None:
+    methods = {method for operations in app.openapi()["paths"].values() for method in operations}
+
+    assert methods == {"get", "post"}
+
+
+async def test_head_reaches_the_right_one_of_nested_and_mounted_routers() -> None:
+    host, outer = FastAPI(), Router()
+    outer.include_router(things())
+    host.mount("/mounted", outer.bound({"owner": "mounted"}))
+    host.include_router(outer.bound({"owner": "included"}), prefix="/included")
+    async with client_of(host) as client:
+        for name in ("mounted", "included"):
+            head = await client.head(f"/{name}/things/mine")
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-length"] == str(len(f'"{name}"'))
+
+
+async def test_middleware_around_sees_the_method_and_the_route(app: FastAPI) -> None:
+    seen: list[tuple[str, str]] = []
+
+    class Watch:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def watched(message: Message) -> None:
+                seen.append((scope["method"], message["type"]))
+                await send(message)
+
+            try:
+                await self.app(scope, receive, watched)
+            finally:
+                seen.append((scope["method"], scope["route"].path))
+
+    app.add_middleware(Watch)
+    async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False), base_url="http://test") as client:
+        await client.head("/things/mine")
+        assert (await client.head("/things/broken")).status_code == 500
+
+    assert seen == [
+        ("HEAD", "http.response.start"),
+        ("HEAD", "http.response.body"),
+        ("HEAD", "/things/mine"),
+        ("HEAD", "/things/broken"),
+    ]
 
 
 async def test_declared_parameters_pass(app: FastAPI) -> None:

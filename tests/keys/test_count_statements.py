@@ -7,6 +7,7 @@ from typing import Any
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
+from tests.conftest import MakeUser
 
 ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
 EVE = {"username": "eve", "email": "eve@example.org", "password": "correct horse battery"}
@@ -43,6 +44,34 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("GET", "/keys/", None, 200, RECOGNISE + 1),
     ("GET", "/keys/current", None, 200, RECOGNISE + 1),
 ]
+
+
+async def test_head_runs_no_more_than_get(admin: AsyncClient, accounts: Accounts, make_user: MakeUser) -> None:
+    """And says the same but for the body, of every address that takes GET."""
+    made = [await make_user(), await make_user()]
+    ran: list[str] = []
+    accounts.database.observers.append(ran.append)
+
+    for path in (
+        "/users/",
+        "/users?limit=1&count=exact",
+        "/users/?limt=1",
+        f"/users/{made[0]['id']}",
+        "/users/7",
+        "/keys/",
+        "/keys/current",
+        "/healthz",
+        "/readyz",
+    ):
+        ran.clear()
+        got = await admin.get(path)
+        count = len(ran)
+        head = await admin.head(path)
+
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        ours = {name: value for name, value in head.headers.items() if name != "x-request-id"}
+        assert ours == {name: value for name, value in got.headers.items() if name != "x-request-id"}, path
+        assert len(ran) == 2 * count, path
 
 
 async def test_each_request_runs_so_many_statements(admin: AsyncClient, accounts: Accounts) -> None:

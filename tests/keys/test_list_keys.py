@@ -123,7 +123,11 @@ async def test_what_is_not_understood_is_refused(admin: AsyncClient) -> None:
 
 
 async def test_other_methods_are_refused_with_those_that_are_taken(admin: AsyncClient) -> None:
-    for path, allowed in {"/keys/": "GET, POST", "/keys/current": "DELETE, GET", f"/keys/{new_id()}": "DELETE"}.items():
+    for path, allowed in {
+        "/keys/": "GET, HEAD, POST",
+        "/keys/current": "DELETE, GET, HEAD",
+        f"/keys/{new_id()}": "DELETE",
+    }.items():
         answer = await admin.put(path)
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
         assert answer.headers["allow"] == allowed

@@ -96,6 +96,4 @@ def health_router(check: Check, *, patience: float = PATIENCE) -> Router:
     router.add_api_route(
         "/readyz", read_readiness, operation_id="read_readiness", summary="Can it serve?", responses=not_ready
     )
-    router.add_api_route("/healthz", read_health, methods=["HEAD"], include_in_schema=False)
-    router.add_api_route("/readyz", read_readiness, methods=["HEAD"], include_in_schema=False)
     return router

@@ -287,7 +287,7 @@ def _methods_at(request: Request) -> set[str]:
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(path):
             found |= route.methods or set()
-    return found
+    return found | {"HEAD"} if "GET" in found else found  # which no route of ours names: see `core.routing.Router`
 
 
 # ------------------------------------------------------------------------------------------------------- documentation

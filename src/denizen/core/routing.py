@@ -22,7 +22,8 @@ from fastapi.utils import create_model_field
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from denizen.core.direct import direct
 from denizen.core.errors import Invalid, Malformed, RepeatedParameter, TooLarge, UnknownParameter, UnsupportedMedia
@@ -290,6 +291,9 @@ class Router(APIRouter):
 
     A path that ends in a slash also answers without it: a redirect costs a round trip, and some clients drop the body
     or the Authorization header on it. The second form stays out of OpenAPI.
+
+    Whatever answers GET answers HEAD, without the body (RFC 9110 section 9.3.2): the same route runs, which sees a GET.
+    A route of its own for HEAD would be one more to walk past for every request.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -310,15 +314,41 @@ class Router(APIRouter):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request as an application of its own."""
         scope.update(self._given)
-        await super().__call__(scope, receive, send)
+        if scope.get("method") == "HEAD":
+            await _answer_head(super().__call__, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether a route takes the request."""
+        return super().matches({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that an application matched."""
         scope.update(self._given)
-        await super().handle(scope, receive, send)
+        if scope.get("method") == "HEAD":
+            await _answer_head(super().handle, scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Add a route, and its form without the slash."""
         super().add_api_route(path, endpoint, **options)
         if path.endswith("/") and len(self.prefix + path) > 1:
             super().add_api_route(path[:-1], endpoint, **{**options, "include_in_schema": False})
+
+
+async def _answer_head(answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer HEAD as GET is answered, headers and all, and drop the body here: not every server does.
+
+    The scope is copied, not changed: the server looks into its own for the method when the answer comes.
+    """
+    as_get = {**scope, "method": "GET"}
+
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    try:
+        await answer(as_get, receive, send_head)
+    finally:
+        scope.update(as_get, method="HEAD")  # middleware reads which route it was
