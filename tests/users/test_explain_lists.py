@@ -1,4 +1,8 @@
-"""Among a hundred thousand accounts every list and every look-up walks an index, with the plan that is kept as well."""
+"""Among a hundred thousand accounts and keys every list, count and look-up walks an index, with the kept plan as well.
+
+PostgreSQL plans a prepared statement five times for the values at hand, then judges whether to keep one plan for all
+values. Both kinds are looked at, and so is what a connection has settled on after a dozen runs.
+"""
 
 from __future__ import annotations
 
@@ -6,68 +10,98 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from sqlalchemy import text
+import pytest
+from psycopg import sql
+from sqlalchemy import Select, text
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.statements import Compiled, Statement
-from denizen.keys.crud import _OPEN
-from denizen.users.crud import _BY_ID, Shape, page_query
-from denizen.users.schemas import UserQuery
-from denizen.users.service import plan_listing
+from denizen.keys.crud import _BY_ID as _KEY_BY_ID
+from denizen.keys.crud import _FIRST_PAGE, _LATER_PAGE, _OPEN
+from denizen.users.crud import _BY_ID, Shape, count_query, count_users, page_query
+from denizen.users.schemas import MAX_IDS, UserQuery
+from denizen.users.service import Listing, plan_listing
 
 COUNT = 100_000
-NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
 # Half have no username, every fifty-first no address, every hundredth is not active.
-FILL = """
+FILL = (
+    f"""
     INSERT INTO denizen_users
         (id, username, username_key, username_skeleton, email, email_key, external_id, is_active, version, created_at,
-        updated_at)
-    SELECT {id}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {at}, {at}
+        updated_at, full_name, hashed_password)
+    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}'
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
             CASE WHEN i % 51 <> 0 OR i % 2 = 0 THEN 'u' || i || '@example.org' END AS mail
-        FROM {numbers}
+        FROM {{numbers}}
     ) AS people
-"""
+    """,
+    """
+    INSERT INTO denizen_keys (id, name, hint, token_digest, scopes, created_at)
+    SELECT {id}, 'nightly import', 'dzk_mJ4x', {digest}, '["users:read"]', {at} FROM {numbers}
+    """,
+)
 ON = {
     "sqlite": {
         "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
         "at": "printf('2026-01-%02dT%02d:%02d:%02d.000000Z', 1 + i % 28, i / 28 % 24, i / 672 % 60, i % 60)",
         "numbers": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT}) SELECT i FROM n)",
+        "digest": "randomblob(32)",
     },
     "postgresql": {
         "id": "('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0'))::uuid",
         "at": "timestamptz '2026-01-01 00:00:00Z' + i * interval '26 seconds'",
         "numbers": f"generate_series(1, {COUNT}) AS i",
+        "digest": "sha256(i::text::bytea)",
     },
 }
 
 BOUNDS = ("gte", "gt", "lte", "lt")
+STATES: list[dict[str, Any]] = [{"is_active": state} for state in (True, False)]
+UNIQUE: list[dict[str, Any]] = [
+    {"email": "u7@example.org"},
+    {"username": "u7", "is_active": True},
+    {"external_id": "crm-7"},
+]
+RANGES: list[dict[str, Any]] = [
+    *({f"{field}__{bound}": NOON} for field in ("created_at", "updated_at") for bound in BOUNDS),
+    {"created_at__gte": NOON, "created_at__lt": NOON},
+    {"updated_at__gt": NOON, "updated_at__lte": NOON},
+]
 LISTS: list[dict[str, Any]] = [
     *({"order_by": order} for order in ("id", "created_at", "updated_at", "username", "email")),
-    *({"order_by": "id", "is_active": state} for state in (True, False)),
-    *({"order_by": field, f"{field}__{bound}": NOON} for field in ("created_at", "updated_at") for bound in BOUNDS),
-    {"order_by": "created_at", "created_at__gte": NOON, "created_at__lt": NOON},
-    *(
-        {"order_by": order, **unique}
-        for order in ("id", "created_at", "username")
-        for unique in ({"email": "u7@example.org"}, {"username": "u7", "is_active": True}, {"external_id": "crm-7"})
-    ),
+    *({"order_by": "id", **state} for state in STATES),
+    *({"order_by": next(iter(bounds)).partition("__")[0], **bounds} for bounds in RANGES),
+    *({"order_by": order, **unique} for order in ("id", "created_at", "username") for unique in UNIQUE),
 ]
+IDS = [UUID(f"019a5c1e-7f00-7a11-8b22-{200 * n + 1:012x}") for n in range(MAX_IDS)]
+
+Explained = Iterator[tuple[str, Statement, Mapping[str, Any]]]
+"""A name, the statement, and values for its parameters."""
 
 
-def statements() -> Iterator[tuple[str, Statement, Mapping[str, Any]]]:
-    """All that is served: its name, the statement, and values for its parameters."""
+def planned(asked: Mapping[str, Any]) -> Listing:
+    return plan_listing(UserQuery.model_validate(asked))
+
+
+def statements() -> Explained:
+    """All that the hot path serves."""
     yield "one account", _BY_ID, {"id": new_id()}
-    yield "one key", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
+    yield "who calls", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
+    yield "one key", _KEY_BY_ID, {"id": new_id()}
+    yield "keys", _FIRST_PAGE, {"limit": 11}
+    yield "keys further on", _LATER_PAGE, {"limit": 11, "after": new_id()}
     behind: dict[str, tuple[Any, ...]] = {"id": (new_id(),), "username": ("u7",), "email": ("u7@example.org",)}
     for asked in LISTS:
         for sign in ("", "-"):
-            listing = plan_listing(UserQuery.model_validate(asked | {"order_by": sign + asked["order_by"]}))
+            listing = planned(asked | {"order_by": sign + asked["order_by"]})
             named = listing.order in {"username", "email"}
             for leg in ("named", "nameless") if named else ("whole",):
                 place = (new_id(),) if leg == "nameless" else behind.get(listing.order, (NOON, new_id()))
@@ -77,47 +111,152 @@ def statements() -> Iterator[tuple[str, Statement, Mapping[str, Any]]]:
                     yield f"{listing.name} {leg} {after}", Statement(page_query(shape)), values | {"limit": 11}
 
 
+def counts() -> Explained:
+    """Counts under every filter."""
+    for asked in (*STATES, *UNIQUE, *RANGES):
+        listing = planned(asked)
+        yield f"count {listing.name}", Statement(count_query(Shape(conditions=listing.conditions))), listing.values
+
+
+def lists_of_ids() -> Iterator[tuple[str, Select[Any]]]:
+    """Lists and counts of given ids, with their values in them: how many there are is in their text."""
+    for beside in ({}, *STATES, *UNIQUE, *RANGES):
+        for order in ("id", "-created_at", "updated_at", "username"):
+            listing = planned({"id__in": ",".join(map(str, IDS)), "order_by": order, **beside})
+            shape = Shape(
+                listing.order,
+                listing.descending,
+                "named" if order == "username" else "whole",
+                False,
+                listing.conditions,
+            )
+            name = f"ids {order} {beside}"
+            yield name, page_query(shape).params(**listing.values, limit=11)
+            yield f"count {name}", count_query(Shape(conditions=listing.conditions)).params(**listing.values)
+
+
 async def fill(accounts: Accounts) -> None:
     kind = accounts.database.kind
     async with accounts.writing(timeout=120) as db:
         if kind == "postgresql":
             await db.execute(text("SET LOCAL statement_timeout = 120000"))
-        await db.execute(text(FILL.format(**ON[kind])))
-        await db.execute(text("ANALYZE denizen_users"))
+            # What is not known to be on the disk yet, VACUUM does not mark as visible to all.
+            await db.execute(text("SET LOCAL synchronous_commit = on"))
+        for each in FILL:
+            await db.execute(text(each.format(**ON[kind]).replace(":", r"\:")))
+        if kind == "sqlite":
+            await db.execute(text("ANALYZE"))
 
 
-def plan_on_postgresql(db: psycopg.Connection[Any], compiled: Compiled, values: Mapping[str, Any]) -> str:
-    """The plan that PostgreSQL keeps for a prepared statement, whatever its parameters."""
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
+    await fill(accounts)
+    backend = await accounts.database.backend()
+    bad = []
+
+    async def explain(name: str, query: str, parameters: Any, *, may_sort: bool) -> None:
+        plan = "; ".join(row[3] for row in await backend.rows(f"EXPLAIN QUERY PLAN {query}", parameters))
+        if re.search(r"SCAN \w+\b(?! USING)", plan) or ("TEMP B-TREE" in plan and not may_sort):
+            bad.append((name, plan))
+
+    for name, statement, values in (*statements(), *counts()):
+        compiled = statement.on(backend.dialect)
+        await explain(name, compiled.sql, compiled.parameters(values), may_sort=False)
+    for name, query in lists_of_ids():
+        literal = query.compile(dialect=backend.dialect, compile_kwargs={"literal_binds": True})
+        await explain(name, str(literal), (), may_sort=True)  # five hundred rows
+
+    assert bad == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, database_url: str) -> None:
+    await fill(accounts)
+    dialect = (await accounts.database.backend()).dialect
+    bad = []
+
+    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as db:
+        db.execute("VACUUM ANALYZE denizen_users, denizen_keys")  # as its own does, of which counts live
+        for mode, explained in (
+            ("force_generic_plan", statements()),
+            ("force_custom_plan", statements()),
+            ("force_custom_plan", counts()),
+        ):
+            db.execute(f"SET plan_cache_mode = {mode}".encode())
+            for name, statement, values in explained:
+                plan = plan_of(db, statement.on(dialect), values)
+                if not is_indexed(plan):
+                    bad.append((f"{mode} {name}", plan))
+        for name, query in lists_of_ids():
+            literal = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+            plan = "\n".join(row[0] for row in psycopg.ClientCursor(db).execute(f"EXPLAIN {literal}".encode()))
+            if "Seq Scan" in plan:
+                bad.append((name, plan))
+
+    assert bad == []
+
+
+def is_indexed(plan: str) -> bool:
+    return "Seq Scan" not in plan and ("Sort" not in plan or "uq_denizen_users" in plan)
+
+
+def numbered(compiled: Compiled) -> tuple[str, list[str]]:
+    """A statement as PostgreSQL knows it, and the names of its parameters in their order."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", compiled.sql)))
-    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", compiled.sql)
+    return re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", compiled.sql), names
+
+
+def execution(name: str, compiled: Compiled, values: Mapping[str, Any]) -> str:
+    """The text that runs a prepared statement."""
     given = compiled.parameters(values)
+    literals = ", ".join(sql.Literal(given[each]).as_string(None) for each in numbered(compiled)[1])
+    return f"EXECUTE {name} ({literals})"
+
+
+def plan_of(db: psycopg.Connection[Any], compiled: Compiled, values: Mapping[str, Any]) -> str:
+    """The plan of a prepared statement, in the mode that is set."""
     with psycopg.ClientCursor(db) as cursor:
         cursor.execute("DEALLOCATE ALL")
-        cursor.execute(f"PREPARE listed AS {numbered}".encode())
-        holes = ", ".join(["%s"] * len(names))
-        cursor.execute(f"EXPLAIN EXECUTE listed ({holes})".encode(), [given[name] for name in names])
+        cursor.execute(f"PREPARE listed AS {numbered(compiled)[0]}".encode())
+        cursor.execute(f"EXPLAIN {execution('listed', compiled, values)}".encode())
         return "\n".join(row[0] for row in cursor.fetchall())
 
 
-async def test_every_list_and_look_up_walks_an_index(accounts: Accounts, database_url: str) -> None:
+_PREPARED = "SELECT name, generic_plans + custom_plans FROM pg_prepared_statements WHERE statement = %(text)s"
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_connection_that_has_run_everything_often_walks_an_index_still(
+    accounts: Accounts, database_url: str
+) -> None:
     await fill(accounts)
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute("VACUUM ANALYZE denizen_users, denizen_keys")
+    backend = await accounts.database.backend()
     bad = []
 
-    backend = await accounts.database.backend()
-    if accounts.database.kind == "sqlite":
-        for name, statement, values in statements():
-            compiled = statement.on(backend.dialect)
-            rows = await backend.rows(f"EXPLAIN QUERY PLAN {compiled.sql}", compiled.parameters(values))
-            plan = "; ".join(row[3] for row in rows)
-            if re.search(r"SCAN \w+\b(?! USING)", plan) or "TEMP B-TREE" in plan:
-                bad.append((name, plan))
-    else:
-        with psycopg.connect(database_url, autocommit=True) as db:
-            for mode in ("force_generic_plan", "force_custom_plan"):
-                db.execute(f"SET plan_cache_mode = {mode}".encode())
-                for name, statement, values in statements():
-                    plan = plan_on_postgresql(db, statement.on(backend.dialect), values)
-                    if "Seq Scan" in plan or ("Sort" in plan and "uq_denizen_users" not in plan):
-                        bad.append((f"{mode} {name}", plan))
+    for name, statement, values in statements():
+        compiled = statement.on(backend.dialect)
+        for _ in range(14):
+            await accounts.database.read.rows(statement, **values)
+        [(prepared, plans)] = await backend.rows(_PREPARED, {"text": numbered(compiled)[0]})
+        assert plans >= 9, name  # the same connection, which prepares at the sixth
+        explained = await backend.rows(f"EXPLAIN {execution(prepared, compiled, values)}", None)
+        plan = "\n".join(row[0] for row in explained)
+        if not is_indexed(plan):
+            bad.append((name, plan))
 
     assert bad == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_count_is_planned_for_its_own_range_however_many_ran_before(accounts: Accounts) -> None:
+    """A plan for all ranges is one for a third of the table: it would read all of it for the three of this minute."""
+    wide, reads = planned({"created_at__gte": datetime(2000, 1, 1, tzinfo=UTC)}), accounts.database.read
+
+    for _ in range(14):
+        await count_users(reads, Shape(conditions=wide.conditions), wide.values, exact=True)
+
+    async with reads.slow() as db:  # the same connection again
+        kept = await db.execute(text("SELECT statement, generic_plans FROM pg_prepared_statements"))
+        assert [statement for statement, plans in kept if "count(" in statement and plans] == []

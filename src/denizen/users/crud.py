@@ -1,8 +1,7 @@
 """Every SQL statement about accounts.
 
 Two kinds: those that take a session (they write, or give a `User` to code that goes on with it; they never commit),
-    and those that take the `Reader` of the hot path and give plain rows of `READ_COLUMNS`, ready to be written as
-    JSON.
+and those that take the `Reader` of the hot path and give plain rows of `READ_COLUMNS`, ready to be written as JSON.
 """
 
 from __future__ import annotations
@@ -297,10 +296,6 @@ class Shape:
     conditions: tuple[str, ...] = ()
 
 
-def _sort_columns(shape: Shape) -> tuple[InstrumentedAttribute[Any], ...]:
-    return (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
-
-
 def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[Any, ...]]:
     """Add the conditions, each over a parameter of the same name."""
     for name in shape.conditions:
@@ -318,7 +313,7 @@ def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[An
 
 def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
     """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions."""
-    columns = _sort_columns(shape)
+    columns = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
     query = _filtered(select(*READ_COLUMNS), shape)
     if shape.after:
         bounds = [bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(columns)]
@@ -327,6 +322,11 @@ def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
         query = query.where(here < there if shape.descending else here > there)
     ordered = [column.desc() for column in columns] if shape.descending else list(columns)
     return query.order_by(*ordered).limit(bindparam("limit", type_=Integer()))
+
+
+def count_query(shape: Shape) -> Select[int]:
+    """Build the statement of a count; parameters: those of the conditions."""
+    return _filtered(select(func.count()).select_from(User), shape)
 
 
 @lru_cache(maxsize=1024)
@@ -363,8 +363,7 @@ async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *,
             guess = await _estimate(db)
             if guess is not None:
                 return guess
-        query = _filtered(select(func.count()).select_from(User), shape)
-        return int((await db.execute(query, dict(values))).scalar_one())
+        return int((await db.execute(count_query(shape), dict(values))).scalar_one())
 
 
 async def _estimate(db: AsyncSession) -> int | None:
