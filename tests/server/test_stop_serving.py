@@ -17,10 +17,10 @@ def test_idle_server_stops_at_once_with_status_0(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         assert server.connect().get("/healthz").status == 200
 
-        status, seconds = server.stop(5)
+        status, seconds = server.stop(30)
 
     assert status == 0
-    assert seconds < 1.5
+    assert seconds < 5  # requests in flight would have 6.5
 
 
 def test_request_in_flight_finishes_and_new_ones_are_refused(tmp_path: Path) -> None:
@@ -28,17 +28,17 @@ def test_request_in_flight_finishes_and_new_ones_are_refused(tmp_path: Path) -> 
     with running(tmp_path) as server:
         connection, idle = server.connect(), server.connect()
         idle.get("/healthz")
-        reader = threading.Thread(target=lambda: answers.append(connection.get("/slow?seconds=1")))
+        reader = threading.Thread(target=lambda: answers.append(connection.get("/slow?seconds=4")))
         reader.start()
-        time.sleep(0.3)
+        time.sleep(1)
 
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        time.sleep(1)
         with pytest.raises(ConnectionError):
             Connection(server.port)
         assert idle.is_closed()
         reader.join()
-        assert server.process.wait(5) == 0
+        assert server.process.wait(15) == 0
 
     assert answers[0].json() == "done"
     assert answers[0].headers["connection"] == "close"
@@ -46,15 +46,15 @@ def test_request_in_flight_finishes_and_new_ones_are_refused(tmp_path: Path) -> 
 
 def test_request_begun_on_a_kept_connection_while_stopping_is_503(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        connection = server.connect().send("GET /slow?seconds=0.8 HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
-        time.sleep(0.3)
+        connection = server.connect().send("GET /slow?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
+        time.sleep(1)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        time.sleep(1)
         connection.send("lthz HTTP/1.1\r\nHost: x\r\n\r\n")
 
         assert connection.answer().json() == "done"
         assert connection.is_closed()
-        assert server.process.wait(5) == 0
+        assert server.process.wait(15) == 0
 
 
 @pytest.mark.timeout(30)
@@ -65,24 +65,24 @@ def test_half_a_body_a_hanging_request_and_an_endless_answer_do_not_keep_it(tmp_
         server.connect().send("GET /slow?seconds=3600 HTTP/1.1\r\nHost: x\r\n\r\n")
         server.connect().send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
         server.connect().send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.3)
+        time.sleep(1)
 
-        status, seconds = server.stop(10)
+        status, seconds = server.stop(20)
 
     assert status == 0
-    assert seconds < 3
+    assert seconds < 10  # which is promised
 
 
 @pytest.mark.timeout(30)
 def test_request_that_ignores_its_end_is_ended_with_the_process(tmp_path: Path) -> None:
     with running(tmp_path, limits={"grace": 0.3}, environment={"DEMO_HANGS": "1"}) as server:
         server.connect().send("GET /stubborn HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.2)
+        time.sleep(1)
 
-        status, seconds = server.stop(10)
+        status, seconds = server.stop(20)
 
     assert status == 0
-    assert seconds < 4
+    assert seconds < 10
     assert server.events()[-1]["event"] == "stopped_hard"
 
 
@@ -90,7 +90,7 @@ def test_interrupt_from_the_keyboard_stops_it_without_a_traceback(tmp_path: Path
     with running(tmp_path) as server:
         server.process.send_signal(signal.SIGINT)
 
-        assert server.process.wait(5) == 0
+        assert server.process.wait(15) == 0
         assert "Traceback" not in server.log.read_text()
 
 
@@ -113,14 +113,16 @@ def test_worker_that_dies_is_replaced_and_all_stop_together(tmp_path: Path) -> N
         assert server.process.pid not in pids
 
         server.connect().send("POST /crash HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").is_closed()
-        time.sleep(3.5)
-        alive = {server.connect().get("/pid").json() for _ in range(12)}
-        assert alive - pids or len(alive) == 2
-        status, seconds = server.stop(10)
+        deadline = time.monotonic() + 20
+        replaced: set[int] = set()
+        while not replaced and time.monotonic() < deadline:
+            replaced = {server.connect().get("/pid").json() for _ in range(12)} - children
+        assert replaced
+        status, seconds = server.stop(20)
 
         assert status == 0
-        assert seconds < 3
-        assert not any(psutil.pid_exists(pid) for pid in alive)
+        assert seconds < 10
+        assert not any(psutil.pid_exists(pid) for pid in replaced)
     assert [event["exit"] for event in server.events() if event["event"] == "worker_died"] == [7]
 
 
@@ -132,7 +134,7 @@ def test_workers_stop_when_their_parent_is_killed(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
 
-        gone, alive = psutil.wait_procs(set(workers), timeout=5)
+        gone, alive = psutil.wait_procs(set(workers), timeout=20)
     assert gone
     assert not alive
 
@@ -151,7 +153,7 @@ def test_changed_file_starts_the_application_again(tmp_path: Path) -> None:
             with suppress(OSError, EOFError):
                 after = server.connect().get("/pid").json()
         assert after != before
-        status, _ = server.stop(8)
+        status, _ = server.stop(20)
         assert status == 0
         with pytest.raises(ProcessLookupError):
             os.kill(after, 0)
