@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("denizen")
 SECRET = "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"
 BASE_URL = "http://testserver"
 
-PATIENT = {
+PATIENT: dict[str, Any] = {
     "database_timeout": 30,
     "database_connect_timeout": 30,
     "database_pool_timeout": 30,

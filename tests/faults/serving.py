@@ -65,7 +65,7 @@ class Served:
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
-    def client(self, *, key: bool = True, timeout: float = 15) -> httpx.AsyncClient:
+    def client(self, *, key: bool = True, timeout: float = 30) -> httpx.AsyncClient:
         """A client with as many connections as it likes."""
         headers = {"Authorization": f"Bearer {self.token}"} if key else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
@@ -84,7 +84,7 @@ class Served:
                 stderr=log,
             )
         async with httpx.AsyncClient(base_url=self.base_url) as client:
-            for _ in range(400):
+            for _ in range(1200):
                 assert self.process.poll() is None, self.log
                 with suppress(httpx.TransportError):
                     if (await client.get("/healthz")).status_code == 200:
@@ -104,7 +104,7 @@ class Served:
         """Ask it to end, as an operator does; give its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 12)
+        return await asyncio.to_thread(self.process.wait, 20)
 
 
 @asynccontextmanager

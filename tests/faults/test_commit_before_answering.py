@@ -20,7 +20,7 @@ from denizen.core.deps import Db, installs_of
 from denizen.core.hashing import NullHasher
 from denizen.settings import Settings
 from denizen.users.models import User
-from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
+from tests.conftest import BASE_URL, PATIENT, Clock, MakeKey, MakeUser
 from tests.core.ground import checked_out
 from tests.faults.serving import make_people, serving
 
@@ -83,6 +83,12 @@ async def late() -> AsyncIterator[str]:
     """A dependency that fails when the answer is built."""
     yield "late"
     raise Broken
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    """A hundred at once wait for each other, and are not to be told so."""
+    return PATIENT
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ async def all_are_told(server: Served, people: list[str], *, hashing: float) -> 
     for answered in lost:
         check_unavailable(answered, within=max(3.0, 2.2 + hashing))
     assert [answered.status for answered in healthy] == [200] * 5
-    assert max(answered.seconds for answered in healthy) < 1
+    assert max(answered.seconds for answered in healthy) < 2
     assert (readiness.status, readiness.seconds < 3) == (503, True)
 
 
@@ -126,7 +126,7 @@ async def test_connections_that_ended_while_idle_fail_nobody(
 ) -> None:
     await works_again(server, people)
     name = make_url(database_url).database
-    end_all = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    end_all = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
     await asyncio.to_thread(postgres.execute, end_all)
     await asyncio.sleep(0.2)
 

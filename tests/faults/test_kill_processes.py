@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy import make_url, select
 from denizen.core.database import Database
 from denizen.migrations import runner
 from denizen.users.models import User
-from tests.faults.serving import Served, make_people, person, serving
+from tests.faults.serving import Served, make_people, person, serving, until
 from tests.postgres import Postgres
 
 WRITERS = 8
@@ -62,6 +63,10 @@ class Ledger:
                     await asyncio.sleep(0.02)
                 elif answer is not None:
                     assert answer.status_code in {200, 201}, answer.text
+
+    async def goes_on_from(self, before: dict[str, int]) -> bool:
+        """Tell whether every account has been named anew since `before`."""
+        return all(self.named[user_id] > number for user_id, number in before.items())
 
     async def check(self, database_url: str) -> None:
         """Compare with what is stored."""
@@ -135,8 +140,7 @@ async def test_nothing_acknowledged_is_lost_with_postgresql(tmp_path: Path) -> N
                     acknowledged = dict(ledger.named)
                     await asyncio.to_thread(postgres.kill9)
                     await asyncio.to_thread(postgres.start)
-                    await asyncio.sleep(1.5)
-                    assert all(ledger.named[user_id] > number for user_id, number in acknowledged.items())
+                    await until(partial(ledger.goes_on_from, acknowledged), within=10)
             await ledger.check(url)
             assert server.process is not None
             assert server.process.poll() is None

@@ -213,5 +213,5 @@ async def test_who_waits_too_long_for_the_one_connection_is_told(accounts: Accou
             return await other.ping() < 1
         return False
 
-    await until(back, within=5)
+    await until(back, within=20)
     await other.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PATIENT
 from tests.faults.serving import PASSWORD, Wire, make_people, serving, together
 
 WRITERS = 64
@@ -28,8 +29,7 @@ async def test_sixty_four_writers_never_hear_of_locks(
     database_url: str, tmp_path: Path, workers: int, times: int
 ) -> None:
     people = await make_people(database_url, WRITERS)
-    # A queue as long as this one takes some time where other tests run beside it.
-    async with serving(tmp_path, database_url, workers=workers, database_timeout=8) as server:
+    async with serving(tmp_path, database_url, workers=workers, **PATIENT) as server:
         wires = [Wire(server) for _ in people]
         await together(write(*pair, times) for pair in zip(wires, people, strict=True))
         versions = [json.loads((await wires[0].send("GET", f"/users/{user}"))[1])["version"] for user in people]
@@ -41,7 +41,7 @@ async def test_sixty_four_writers_never_hear_of_locks(
 @pytest.mark.slow
 async def test_a_hundred_sign_ups_with_one_address_make_one_account(database_url: str, tmp_path: Path) -> None:
     """In every spelling of its letters, through two workers, all at once."""
-    async with serving(tmp_path, database_url, workers=2, hash_queue=400) as server:
+    async with serving(tmp_path, database_url, workers=2, hash_queue=400, **PATIENT) as server:
         clients = [server.client(key=False, timeout=60) for _ in range(4)]
 
         def spelled(number: int) -> str:

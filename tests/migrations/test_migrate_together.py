@@ -44,7 +44,7 @@ import time
 breaking = False
 def upgrade():
     op.execute("CREATE TABLE denizen_once (id INTEGER)")
-    time.sleep(1)
+    time.sleep(3)
 def downgrade(): op.execute("DROP TABLE denizen_once")
 """
 
@@ -59,7 +59,7 @@ def at_once(script: str, *arguments: str, processes: int = 2) -> list[tuple[str,
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=40) for process in started]
+    told = [process.communicate(timeout=100) for process in started]
     assert [process.returncode for process in started] == [0] * processes, told
     return [(printed.strip(), said) for printed, said in told]
 
@@ -142,7 +142,7 @@ def killed(url: str, folder: Path, flag: Path) -> subprocess.Popen[str]:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not flag.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -177,7 +177,7 @@ def test_a_killed_migrators_statement_does_not_go_on(postgres_url: str, tmp_path
 
     assert runner.upgrade(postgres_url, history=history).steps == ("denizen_9001",)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_table_in_use_is_not_waited_for_long(postgres_url: str, tmp_path: Path
         with pytest.raises(MigrationBlocked, match="Try again when less is going on"):
             runner.upgrade(postgres_url, options=MigrationOptions(lock_timeout=0.3), history=history)
 
-        assert 0.3 <= time.monotonic() - began < 3
+        assert 0.3 <= time.monotonic() - began < 5
     assert runner.upgrade(postgres_url, history=history).steps == ("denizen_9001",)
 
 
