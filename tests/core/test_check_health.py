@@ -79,9 +79,9 @@ async def test_check_that_hangs_is_bounded_and_not_started_twice() -> None:
 
     async with client_of(hang, patience=0.2) as client:
         begun = time.monotonic()
-        answers = await asyncio.gather(*[client.get("/readyz") for _ in range(5)])
+        answers = await asyncio.gather(*[client.get("/readyz") for _ in range(30)])
         assert (await client.get("/healthz")).status_code == 200
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4  # one after the other they would wait for 6 s
         assert {answer.status_code for answer in answers} == {503}
         assert started == 1
 
