@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from threading import Lock, get_ident
 from typing import Any, Literal, Protocol
 
 from sqlalchemy.engine import URL, Dialect, make_url
@@ -23,8 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.base import Base
 from denizen.core.failures import NoDatabase, constraint_of, meaning, without_row
-from denizen.core.options import DatabaseOptions
+from denizen.core.options import DatabaseOptions, closed
 from denizen.core.statements import Statement
+from denizen.setting_types import mask_password
 
 __all__ = ["Base", "Database", "DatabaseOptions", "NoDatabase", "constraint_of"]
 
@@ -37,8 +39,9 @@ class Backend(Protocol):
     dialect: Dialect
 
     def writing(self, seconds: float) -> Any:
-        """Enter a session with a transaction open, waiting for it at most `seconds`; leaves committing to the
-        caller.
+        """Enter a session whose first statement begins a transaction; leaves committing to the caller.
+
+        `seconds` after that statement it is over: undone at once if it is idle, and its commit is refused.
         """
 
     def reading(self) -> Any:
@@ -51,7 +54,13 @@ class Backend(Protocol):
         """Run one SELECT on the driver."""
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is in use is undone, and refused from now on."""
+
+
+_ELSEWHERE = (
+    "This database is open in another event loop. Give each loop a `Database` (an install) of its own, or await its "
+    "`close()` in the first loop before the next one uses it."
+)
 
 
 @contextmanager
@@ -82,11 +91,15 @@ class Writer:
         """Open a session in a transaction; commit it at the end, or roll it back when anything raises.
 
         Args:
-            timeout: seconds that the whole may take, waiting included, instead of `DatabaseOptions.timeout`.
+            timeout: seconds that the whole may take from its first statement on, waiting included, instead of
+                `DatabaseOptions.timeout`. Past them the transaction is undone, in the middle of whatever its caller
+                waits for, since others may be waiting for him. Only a part of them may go by in waiting for a turn or a
+                connection.
 
         Raises:
-            Unavailable: no turn or no connection in time, or the database is away. Where the commit itself was cut
-                off, it may have been made all the same.
+            Unavailable: no turn or no connection in time, more time taken than there was, or the database is away.
+                Where the commit itself was cut off, it may have been made all the same.
+            RuntimeError: another event loop has the database open.
             StorageFull: no room to write.
         """
         with told_apart():
@@ -134,10 +147,11 @@ class Reader:
 
         Raises:
             Unavailable: the database is away, frozen or out of connections.
+            RuntimeError: another event loop has the database open.
         """
         database = self._database
         try:
-            backend = database.opened or await database.backend()
+            backend = (get_ident() == database.thread and database.opened) or await database.backend()
             compiled = statement.on(backend.dialect)
             if database.observers:
                 database.observe(compiled.sql)
@@ -150,7 +164,8 @@ class Reader:
 
 
 class Database:
-    """One database and this process's connections to it, opened at first use and bound to the event loop of that use.
+    """One database and this process's connections to it, opened at first use and bound to the event loop of that use,
+    until it is closed or its loop is.
 
     Args:
         url: `sqlite:///file.db`, `sqlite:////absolute/file.db` or `postgresql://user:password@host/name`.
@@ -161,6 +176,9 @@ class Database:
         observers: called with the text of every statement that is run; for counting them.
         on_open: awaited in turn with what was opened, before anybody may use it; what one raises closes it again and
             is raised by all uses that waited for it. The next use tries anew.
+        opened: what it is while it is open.
+        thread: the thread that may read in place (SQLite) without asking which loop it runs, which would cost more than
+            a fiftieth of the read. One connection used by two threads at once would stop both for ever.
     """
 
     kind: Literal["sqlite", "postgresql"]
@@ -174,11 +192,16 @@ class Database:
         self.observers: list[Observer] = []
         self.on_open: list[Callable[[Backend], Awaitable[None]]] = []
         self.opened: Backend | None = None
+        self.thread = 0
+        self._claiming = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[Backend] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._left_open: Backend | None = None
 
     def describe(self) -> str:
         """Give the URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return mask_password(self.url.render_as_string(hide_password=True))
 
     def observe(self, sql: str) -> None:
         """Tell the observers of one statement."""
@@ -190,21 +213,45 @@ class Database:
 
         Raises:
             NoDatabase: no SQLite file there.
+            Unavailable: it is being closed.
+            RuntimeError: another event loop has it open.
             Exception: what the driver says where nobody answers (see `told_apart`), or what `on_open` raises.
         """
+        self._claim(asyncio.get_running_loop())
         if self.opened is not None:
             return self.opened
+        if self._closing is not None:
+            raise closed()
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
             self._opening.add_done_callback(self._has_opened)
         return await asyncio.shield(self._opening)
 
+    def _claim(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Bind to `loop`, unless another one is bound to and can still run.
+
+        What was left open in a loop that has been closed nobody can be using: the next opening closes it first.
+        """
+        if self._loop is loop:
+            return
+        with self._claiming:
+            if self._loop is not None and not self._loop.is_closed():
+                raise RuntimeError(_ELSEWHERE)
+            self._left_open = self.opened or self._left_open
+            self.opened = self._opening = self._closing = None
+            self.thread = 0
+            self._loop = loop
+
     def _has_opened(self, attempt: asyncio.Task[Backend]) -> None:
         self._opening = None
         if not attempt.cancelled() and attempt.exception() is None:
             self.opened = attempt.result()
+            self.thread = get_ident() if self.kind == "sqlite" else 0
+        elif self._closing is None:
+            self._loop = None
 
     async def _open(self) -> Backend:
+        await self._close_what_was_left()
         opened = await self._connect()
         try:
             for act in self.on_open:
@@ -235,7 +282,32 @@ class Database:
         return time.monotonic() - began
 
     async def close(self) -> None:
-        """Close every connection. The next use opens them anew."""
+        """Close every connection; the next use opens them anew.
+
+        Whoever uses them now is told `Unavailable`, and what he has not committed is undone.
+
+        Raises:
+            RuntimeError: another event loop has it open.
+        """
+        self._claim(asyncio.get_running_loop())
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+            self._closing.add_done_callback(self._has_closed)
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        self.thread = 0
         opened, self.opened = self.opened, None
         if opened is not None:
             await opened.close()
+        await self._close_what_was_left()
+
+    async def _close_what_was_left(self) -> None:
+        left, self._left_open = self._left_open, None
+        if left is not None:
+            await left.close()
+
+    def _has_closed(self, _: asyncio.Task[None]) -> None:
+        self._closing = self._loop = None

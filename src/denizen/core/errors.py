@@ -28,6 +28,8 @@ class DenizenError(Exception):
         field: the input field that is to blame, where there is one.
         errors: every field at fault, for validation errors.
         retry_after: whole seconds after which trying again makes sense.
+        private: the sentence for the operator instead, for logs and the command line: it may name files. It is what
+            `str()` gives.
     """
 
     code: ClassVar[str] = "error"
@@ -40,8 +42,9 @@ class DenizenError(Exception):
         field: str | None = None,
         errors: Sequence[FieldError] = (),
         retry_after: int | None = None,
+        private: str | None = None,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(private or detail)
         self.detail = detail
         self.field = field
         self.errors = tuple(errors)

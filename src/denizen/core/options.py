@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from denizen.core.errors import Unavailable
 from denizen.settings import Settings
 
 
@@ -14,8 +15,9 @@ class DatabaseOptions:
     the database: hashing a password and a busy event loop need the rest.
 
     Attributes:
-        timeout: the whole budget of one transaction, waiting for a turn or a connection included; past it the answer
-            is `Unavailable`.
+        timeout: the whole budget of one transaction from its first statement on, waiting for a turn or a connection
+            included. Past it the answer is `Unavailable`, and a transaction that is idle then is undone at once, so
+            that whoever waits for it can go on.
         pool_size: connections for writing, and as many again for reading (PostgreSQL).
         pool_timeout: how long to wait for one of them to come free (PostgreSQL).
         connect_timeout: how long a new connection may take (PostgreSQL).
@@ -54,3 +56,17 @@ class DatabaseOptions:
             prepare_threshold=settings.database_prepare_threshold,
             synchronous=settings.sqlite_synchronous.upper(),
         )
+
+
+def overdue(seconds: float) -> Unavailable:
+    """Say that a transaction is undone because its time, in seconds, is over."""
+    return Unavailable(
+        f"This transaction was undone: it had not ended after {seconds:g} seconds. Wait for other services outside of "
+        "it, or ask for more time with `begin(timeout=...)`.",
+        retry_after=1,
+    )
+
+
+def closed() -> Unavailable:
+    """Say that somebody has closed the database while this was using it."""
+    return Unavailable("The database is being closed. Try again in a moment.", retry_after=1)

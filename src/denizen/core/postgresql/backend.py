@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.options import DatabaseOptions
-from denizen.core.postgresql.engines import has_stale_plan, make_engine
+from denizen.core.postgresql.engines import SECONDS, has_stale_plan, make_engine
 from denizen.core.postgresql.guarded import GuardedConnection, Start
 from denizen.core.postgresql.kept import KeptConnections
 from denizen.core.statements import watch_statements
@@ -50,35 +50,37 @@ class PostgreSQLBackend:
 
     @asynccontextmanager
     async def writing(self, seconds: float) -> AsyncIterator[AsyncSession]:
-        """Give a session whose first statement takes a connection and begins; more `seconds` than usual are asked of
-        the server.
+        """Give a session whose first statement takes a connection and begins; `seconds` for both, and for all that the
+        session does with them. Then it is ended by closing its socket, which needs no answer of the server.
+
+        Fewer seconds than usual bound the transaction, not the wait for its connection: that is `pool_timeout` and
+            `connect_timeout`.
         """
-        async with AsyncSession(self._writers, expire_on_commit=False, autoflush=False) as db:
-            if seconds > self._options.timeout:
-                await self._extend(await db.connection(), seconds)
+        engine = self._writers
+        if seconds != self._options.timeout:
+            engine = engine.execution_options(**{SECONDS: seconds})
+        async with AsyncSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False) as db:
             yield db
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Give a session in autocommit, on a connection that refuses writes."""
-        async with AsyncSession(self._readers, autoflush=False) as db:
+        async with AsyncSession(self._readers, autoflush=False, close_resets_only=False) as db:
             yield db
 
     @asynccontextmanager
     async def reading_slowly(self) -> AsyncIterator[AsyncSession]:
-        """Give a session in one read-only transaction, which may take `slow_timeout`."""
-        begin = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
-        async with AsyncSession(self._readers, autoflush=False) as db:
-            await self._extend(await db.connection(execution_options=begin), self._options.slow_timeout)
-            yield db
+        """Give a session in one read-only transaction, which may take `slow_timeout`.
 
-    async def _extend(self, connection: EngineConnection, seconds: float) -> None:
-        """Give the transaction on `connection` more time than its engine gives, on both sides of the wire.
-
-        The server is asked within the ordinary time: one that is frozen must not be waited for any longer.
+        The server is asked for it within the ordinary time: one that is frozen must not be waited for any longer.
         """
-        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
-        (await driver_of(connection)).deadline = time.monotonic() + seconds
+        begin = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
+        seconds = self._options.slow_timeout
+        async with AsyncSession(self._readers, autoflush=False, close_resets_only=False) as db:
+            connection = await db.connection(execution_options=begin)
+            await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            (await driver_of(connection)).deadline = time.monotonic() + seconds
+            yield db
 
     async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Run one SELECT on a psycopg connection of the reading pool."""
@@ -91,7 +93,10 @@ class PostgreSQLBackend:
         return await self._kept.rows(sql, parameters)
 
     async def close(self) -> None:
-        """Close both pools."""
+        """Close all connections; what is in use is refused, and undone by the server. No answer of its is waited
+        for.
+        """
+        self.start.end()
         await self._kept.close()
         await self._writers.dispose()
         await self._readers.dispose()

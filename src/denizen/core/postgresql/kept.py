@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import Any, cast
 
+import psycopg
 from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
@@ -44,6 +45,7 @@ class KeptConnections:
         Raises:
             sqlalchemy.exc.TimeoutError: no connection came free in time.
             psycopg.Error: what the driver says.
+            Unavailable: the database is being closed.
         """
         until = time.monotonic() + self._options.timeout
         try:
@@ -85,10 +87,12 @@ class KeptConnections:
             cursor = driver.cursor()
             await cursor.execute(sql, parameters)
             rows: list[tuple[Any, ...]] = await cursor.fetchall()
-            keep = self._keep
+            keep = self._keep and not driver.closed
         except BaseException as error:
             if driver.closed or has_stale_plan(error):
                 await greenlet_spawn(lent.invalidate)
+            if driver.refusal is not None and isinstance(error, psycopg.Error):
+                raise driver.refusal() from error
             raise
         else:
             return rows

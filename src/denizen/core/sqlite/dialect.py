@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, AdaptedConnection
 from sqlalchemy.util.concurrency import await_
 
 from denizen.core.sqlite.driver import Runner
-from denizen.core.sqlite.writing import NOTHING, WritingThread
+from denizen.core.sqlite.writing import NOTHING, Turn
 
 
 class Cursor:
@@ -87,7 +87,7 @@ class Connection(AdaptedConnection):
 
     _connection: Any
 
-    def __init__(self, dbapi: Any, runner: Runner) -> None:
+    def __init__(self, dbapi: Any, runner: Runner | None) -> None:
         self.dbapi = dbapi
         self._connection = runner
 
@@ -97,13 +97,14 @@ class Connection(AdaptedConnection):
         return None
 
     @property
-    def writer(self) -> WritingThread | None:
-        """The writing thread, where this is its connection."""
-        return self._connection if isinstance(self._connection, WritingThread) else None
+    def turn(self) -> Turn | None:
+        """Whose transactions run here, where this is a writer's connection that has begun one."""
+        return self._connection if isinstance(self._connection, Turn) else None
 
-    def begin_immediate(self, seconds: float) -> None:
-        """See `WritingThread.begin`."""
-        self._connection.begin(seconds)
+    def begin(self, turn: Turn) -> None:
+        """Begin as writers must, and run on `turn` from now on."""
+        self._connection = turn
+        await_(turn.begin(self))
 
     def cursor(self, server_side: bool = False) -> Cursor:
         return Cursor(self._connection)
@@ -112,19 +113,23 @@ class Connection(AdaptedConnection):
         return self.cursor().execute(operation, parameters)
 
     def commit(self) -> None:
-        if self.writer is not None:
-            await_(self.writer.commit())
+        if self.turn is not None:
+            await_(self.turn.commit())
 
     def rollback(self) -> None:
-        if self.writer is not None:
-            await_(self.writer.rollback())
+        if self.turn is not None:
+            await_(self.turn.rollback())
 
     def close(self) -> None:
-        """Nothing: runners belong to the `Database`, which closes them."""
+        """Leave the turn. Runners belong to the `Database`, which closes them."""
+        if self.turn is not None:
+            self.turn.leave(self)
 
 
 class _Module(AsyncAdapt_dbapi_module):
-    """`sqlite3` under the name SQLAlchemy looks for, with a `connect` that takes a runner."""
+    """`sqlite3` under the name SQLAlchemy looks for, with a `connect` that takes a runner: `None` for writers, each of
+    whom brings a `Turn`.
+    """
 
     paramstyle = "qmark"
 
@@ -134,7 +139,7 @@ class _Module(AsyncAdapt_dbapi_module):
             if not name.startswith("_") and name != "connect":
                 setattr(self, name, getattr(sqlite3, name))
 
-    def connect(self, *args: Any, runner: Runner, **kwargs: Any) -> Connection:
+    def connect(self, *args: Any, runner: Runner | None, **kwargs: Any) -> Connection:
         return Connection(self, runner)
 
 

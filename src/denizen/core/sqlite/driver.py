@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from denizen.core.errors import Unavailable
 from denizen.core.failures import primary_code
+from denizen.core.options import closed
 
 T = TypeVar("T")
 
@@ -111,8 +112,12 @@ class Deadline:
         return time.perf_counter() > self.ends
 
 
-class _Clock:
-    """Stops a statement that runs past its time. Installed as the connection's progress handler."""
+class Clock:
+    """Stops a statement that runs past its deadline. Installed as the connection's progress handler.
+
+    It is called with SQLite's lock of the connection held, and has to wait for the interpreter's: a second thread that
+    used the connection meanwhile would take the two locks the other way round, and both would wait for ever.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.deadline = Deadline(0.0)
@@ -138,30 +143,38 @@ class ReadingThreads:
         self._busy_timeout = busy_timeout
         self._seconds = seconds
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: list[tuple[sqlite3.Connection, Clock]] = []
+        self._closed = False
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="denizen-read")
 
-    def _connection(self) -> tuple[sqlite3.Connection, _Clock]:
-        found: tuple[sqlite3.Connection, _Clock] | None = getattr(self._local, "pair", None)
+    def _connection(self) -> tuple[sqlite3.Connection, Clock]:
+        found: tuple[sqlite3.Connection, Clock] | None = getattr(self._local, "pair", None)
         if found is None:
             connection = connect(self._path)
             connection.execute("PRAGMA query_only=ON")
-            self._opened.append(connection)
-            found = self._local.pair = (connection, _Clock(connection))
+            found = self._local.pair = (connection, Clock(connection))
+            self._opened.append(found)
         return found
 
     def _run(self, deadline: Deadline, sql: str, parameters: Sequence[Any]) -> Result:
         connection, clock = self._connection()
         clock.deadline = deadline
+        if self._closed:  # looked at last: whoever closes says so first, and then stops what has a deadline already
+            raise closed()
         set_busy_timeout(connection, min(self._busy_timeout, deadline.left))
-        return fetch(connection, sql, parameters)
+        try:
+            return fetch(connection, sql, parameters)
+        except sqlite3.OperationalError as error:
+            if self._closed:
+                raise closed() from error
+            raise
 
     async def run(self, sql: str, parameters: Sequence[Any], *, seconds: float | None = None) -> Result:
         """Run one reading statement.
 
         Raises:
             sqlite3.OperationalError: interrupted when its time was over.
-            Unavailable: no thread came free in that time.
+            Unavailable: no thread came free in that time, or the database is being closed.
         """
         deadline = Deadline(time.perf_counter() + (self._seconds if seconds is None else seconds))
         return await finish(self._pool, self._run, deadline, sql, parameters, deadline=deadline)
@@ -171,9 +184,12 @@ class ReadingThreads:
         raise sqlite3.OperationalError("attempt to write a readonly database")
 
     def close(self) -> None:
-        """End the threads, then their connections."""
+        """Stop what is read, end the threads, then their connections."""
+        self._closed = True
+        for _, clock in self._opened:
+            clock.deadline.ends = 0.0
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for connection in self._opened:
+        for connection, _ in self._opened:
             connection.close()
         self._opened.clear()
 
@@ -193,18 +209,18 @@ class InPlace:
     def __init__(self, path: Path, threads: ReadingThreads, *, seconds: float) -> None:
         self._connection = connect(path)
         self._connection.execute("PRAGMA query_only=ON")
-        self._clock = _Clock(self._connection)
+        self._clock = Clock(self._connection)
         self._threads = threads
         self._seconds = seconds
+        self._closed = False
 
     async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
         """Run one reading statement, at once if it is short and nothing is in its way."""
         self._clock.deadline.ends = time.perf_counter() + IN_PLACE_SECONDS
         try:
             return fetch(self._connection, sql, parameters)
-        except sqlite3.OperationalError as error:
-            if primary_code(error) not in RETRY_ON_THREAD:
-                raise
+        except sqlite3.Error as error:
+            self._refuse_unless_for_a_thread(error)
         return await self._threads.run(sql, parameters, seconds=self._seconds)
 
     async def rows(self, sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
@@ -212,9 +228,8 @@ class InPlace:
         self._clock.deadline.ends = time.perf_counter() + IN_PLACE_SECONDS
         try:
             return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
-            if primary_code(error) not in RETRY_ON_THREAD:
-                raise
+        except sqlite3.Error as error:
+            self._refuse_unless_for_a_thread(error)
         return (await self._threads.run(sql, parameters, seconds=self._seconds)).rows
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
@@ -223,7 +238,14 @@ class InPlace:
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed = True
         self._connection.close()
+
+    def _refuse_unless_for_a_thread(self, error: sqlite3.Error) -> None:
+        if self._closed:
+            raise closed() from error
+        if primary_code(error) not in RETRY_ON_THREAD:
+            raise error
 
 
 async def finish(
@@ -242,25 +264,35 @@ async def finish(
             any longer is stopped.
 
     Raises:
-        Unavailable: no thread came free before `deadline`.
+        Unavailable: no thread came free before `deadline`, or the threads are at an end.
     """
-    work = pool.submit(function, *args)
+    try:
+        work = pool.submit(function, *args)
+    except RuntimeError as error:
+        raise closed() from error
     future = asyncio.wrap_future(work)
     try:
         if deadline is not None:
             await asyncio.wait([future], timeout=deadline.left)
-            if work.cancel():
+            if not work.cancelled() and work.cancel():
                 raise Unavailable("Too many slow reads are waiting. Try again in a moment.", retry_after=2)
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        if future.cancelled() and not _is_being_cancelled():
+            raise closed() from None  # its place among the threads' work was
         if not work.cancel():
             if deadline is not None:
                 deadline.ends = 0.0
-            await _outlast(future)
+            await outlast(future)
         raise
 
 
-async def _outlast(future: asyncio.Future[Any]) -> None:
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def outlast(future: asyncio.Future[Any]) -> None:
     """Wait for the end of `future`, however often this is cancelled meanwhile."""
     while not future.done():
         with suppress(asyncio.CancelledError):

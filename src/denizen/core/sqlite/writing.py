@@ -1,35 +1,43 @@
-"""The one connection of a process that writes to SQLite, and the thread it lives on."""
+"""The one connection of a process that writes to SQLite, the thread it lives on, and whose turn it is."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from denizen.core.errors import Unavailable
 from denizen.core.failures import primary_code
-from denizen.core.sqlite.driver import Deadline, Result, connect, fetch, finish, set_busy_timeout
+from denizen.core.options import closed, overdue
+from denizen.core.sqlite.driver import Clock, Deadline, Result, connect, fetch, finish, set_busy_timeout
 
 T = TypeVar("T")
 
 NOTHING = Result([], None, -1, None)
 
+WAITING_SHARE = 0.75
+"""How much of its time a transaction may spend on waiting for its turn. With more writers than can be served, the one
+whose turn comes is the one that has waited longest: if nothing were left to it then, everybody's work would be in vain.
+"""
+
 
 class WritingThread:
-    """Runs every write of this process.
-
-    What gives no answer (`BEGIN`, savepoints) goes along with the statement after it: each way to the thread and back
-    is a turn of the event loop, and until the transaction ends all other writers wait. A change of one account takes
-    two such ways instead of five.
+    """Runs every write of this process, one after the other.
 
     Args:
         path: the database file.
         synchronous: `FULL` (an acknowledged write survives a power cut) or `NORMAL` (it survives a crash of the process
             alone).
         seconds: how long to wait for others while the file is switched to WAL, which happens once in its life.
+
+    Attributes:
+        is_closed: whether nothing is written any longer.
     """
 
     def __init__(self, path: Path, *, synchronous: str, seconds: float) -> None:
@@ -40,31 +48,116 @@ class WritingThread:
         except BaseException:
             self._connection.close()
             raise
+        self._clock = Clock(self._connection)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="denizen-write")
-        self._begin: Deadline | None = None
-        self._ahead: list[str] = []
+        self.is_closed = False
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open, or to be opened by the next statement."""
-        return self._begin is not None or self._connection.in_transaction
+        """Whether a transaction is open."""
+        return not self.is_closed and self._connection.in_transaction
 
-    def begin(self, seconds: float) -> None:
-        """Let the next statement take the write lock of the file, waiting at most until `seconds` from now for another
-        process to let go of it.
+    async def run(self, deadline: Deadline, job: Callable[..., T], *args: Any) -> T:
+        """Run `job` with the connection and `args`; a statement that runs past `deadline` is stopped.
+
+        Raises:
+            Unavailable: the database is being closed.
         """
-        self._begin = Deadline(time.perf_counter() + seconds)
+        return await finish(self._pool, self._run, deadline, job, *args)
+
+    async def rollback(self) -> None:
+        """Undo what is open."""
+        await finish(self._pool, self._roll_back)
+
+    def drop(self) -> None:
+        """Undo what is open, before whatever is run from now on, and without being waited for."""
+        with suppress(RuntimeError):  # closed: that undoes it as well
+            self._pool.submit(self._roll_back)
+
+    def close(self) -> None:
+        """Stop what is written, end the thread, then the connection. A transaction that is open is undone."""
+        self.is_closed = True
+        self._clock.deadline.ends = -math.inf
+        self._pool.shutdown(wait=True)
+        self._connection.close()
+
+    def _run(self, deadline: Deadline, job: Callable[..., T], *args: Any) -> T:
+        self._clock.deadline = deadline
+        if self.is_closed:  # looked at last: whoever closes says so first, and then stops what has a deadline already
+            raise closed()
+        return job(self._connection, *args)
+
+    def _roll_back(self) -> None:
+        self._clock.deadline = Deadline(math.inf)
+        self._connection.rollback()
+
+
+class Turn:
+    """One transaction's hold on the connection that all writers share: its place in the queue, its statements, its end.
+
+    Somebody who waits for another service inside a transaction would keep all other writers waiting, those of other
+    processes too. So a turn has a deadline, at which it is undone and handed on. The thread does one thing after the
+    other: what runs then ends first, and a statement is stopped for that; the next one begins after what was open has
+    been undone. What the session still asks for is refused here, before it reaches the connection: by then that may be
+    in another's transaction.
+
+    What gives no answer (`BEGIN`, savepoints) goes along with the statement after it: each way to the thread and back
+    is a turn of the event loop, and until the transaction ends all other writers wait. A change of one account takes
+    two such ways instead of five.
+
+    Args:
+        thread: where to write.
+        queue: held by whoever has the turn. `asyncio.Lock` wakes those who wait in the order they came.
+        seconds: the time from `begin` on, waiting included.
+    """
+
+    def __init__(self, thread: WritingThread, queue: asyncio.Lock, seconds: float) -> None:
+        self._thread = thread
+        self._queue = queue
+        self._seconds = seconds
+        self._deadline = Deadline(math.inf)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._held = False
+        self._lost = False
+        self._owner: object = None
+        self._begins = False
+        self._ahead: list[str] = []
+
+    async def begin(self, owner: object) -> None:
+        """Wait for the turn; the next statement then takes the write lock of the file.
+
+        Args:
+            owner: the connection of SQLAlchemy's that asks.
+
+        Raises:
+            Unavailable: the turn did not come in time, or is over.
+            RuntimeError: it belongs to another connection, whose work so far would be undone.
+        """
+        if self._owner not in {None, owner}:
+            raise RuntimeError("On SQLite a writing session has one connection: use that of `await db.connection()`.")
+        if self._lost:
+            raise self._refusal()
+        if not self._held:
+            await self._take()
+        self._owner = owner
+        self._begins = True
+
+    def leave(self, owner: object) -> None:
+        """Let another connection of the same session begin: this one is closed."""
+        if self._owner is owner:
+            self._owner = None
 
     async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
         """Run one statement of the open transaction.
 
         Raises:
-            Unavailable: SQLite has undone the transaction by itself, as it may after some failures (disk full, I/O).
+            Unavailable: the turn is over, or SQLite has undone the transaction by itself, as it may after some failures
+                (disk full, I/O).
         """
         if sql.startswith(("SAVEPOINT ", "RELEASE SAVEPOINT ")):
             self._ahead.append(sql)
             return NOTHING
-        if sql.startswith("ROLLBACK TO ") and not self.in_transaction:
+        if sql.startswith("ROLLBACK TO ") and not self._is_open:
             return NOTHING  # undone already, and more: what did that is the error to tell
         return await self._do(fetch, sql, parameters)
 
@@ -73,50 +166,113 @@ class WritingThread:
         return await self._do(_fetch_none, sql, parameters)
 
     async def commit(self) -> None:
-        """Make what was written last."""
-        if self._begin is None:
+        """Make what was written last.
+
+        Raises:
+            Unavailable: the turn is over, and nothing was stored.
+        """
+        if self._begins:
+            self._forget()  # nothing was run
+        else:
             await self._do(sqlite3.Connection.commit)
-        self._forget()
 
     async def rollback(self) -> None:
-        """Undo what was written since `begin`."""
+        """Undo what was written since `begin`; nothing, where that has been done already."""
         self._forget()
-        if self._connection.in_transaction:
-            await finish(self._pool, self._connection.rollback)
+        if self._held and self._thread.in_transaction:
+            await self._thread.rollback()
 
-    def close(self) -> None:
-        """End the thread, then the connection."""
-        self._pool.shutdown(wait=True)
-        self._connection.close()
+    async def end(self) -> None:
+        """Undo what is still open (a commit that failed, a `BEGIN` that was cancelled), and let the next one write."""
+        try:
+            await self.rollback()
+        finally:
+            self._lost = True
+            self._hand_on()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._held and (self._begins or self._thread.in_transaction)
+
+    async def _take(self) -> None:
+        self._deadline = Deadline(time.perf_counter() + self._seconds)
+        try:
+            async with asyncio.timeout(self._seconds * WAITING_SHARE):
+                await self._queue.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many writes are waiting. Try again in a moment.", retry_after=1) from None
+        self._held = True
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, self._deadline.left), self._expire)
+
+    def _expire(self) -> None:
+        self._lost = True
+        self._deadline.ends = -math.inf  # timers are not exact, and what runs looks at this
+        self._thread.drop()
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._held:
+            self._held = False
+            self._queue.release()
 
     def _forget(self) -> None:
-        self._begin = None
+        self._begins = False
         self._ahead.clear()
 
     async def _do(self, function: Callable[..., T], *args: Any) -> T:
-        begin, ahead = self._begin, tuple(self._ahead)
+        if not self._held:
+            raise self._refusal()
+        begins, ahead = self._begins, tuple(self._ahead)
         self._forget()
-        return await finish(self._pool, self._on_thread, begin, ahead, function, *args)
+        try:
+            return await self._thread.run(self._deadline, self._on_thread, begins, ahead, function, *args)
+        except sqlite3.OperationalError as error:
+            if primary_code(error) == sqlite3.SQLITE_INTERRUPT:
+                raise self._refusal() from error
+            raise
 
-    def _on_thread(self, begin: Deadline | None, ahead: Sequence[str], function: Callable[..., T], *args: Any) -> T:
-        if begin is not None:
-            self._begin_immediate(begin.left)
-        if not self._connection.in_transaction:  # what follows would be stored alone
+    def _refusal(self) -> Unavailable:
+        return closed() if self._thread.is_closed else overdue(self._seconds)
+
+    def _on_thread(
+        self, connection: sqlite3.Connection, begins: bool, ahead: Sequence[str], function: Callable[..., T], *args: Any
+    ) -> T:
+        if self._deadline.is_over:
+            raise self._refusal()
+        if begins:
+            _begin_immediate(connection, self._deadline.left)
+        if not connection.in_transaction:  # what follows would be stored alone
             raise Unavailable("The database has undone this transaction. Try again in a moment.", retry_after=2)
         for statement in ahead:
-            self._connection.execute(statement)
-        return function(self._connection, *args)
+            connection.execute(statement)
+        return _write(function, connection, *args)
 
-    def _begin_immediate(self, seconds: float) -> None:
-        """Take the write lock before anything is read.
 
-        A transaction that begins by reading and then writes cannot wait for the lock: SQLite has to refuse it at once,
-            which is the `database is locked` everybody knows.
-        """
-        if self._connection.in_transaction:  # undoing it failed, on a disk that failed; nobody may inherit it
-            self._connection.rollback()
-        set_busy_timeout(self._connection, seconds)
-        self._connection.execute("BEGIN IMMEDIATE")
+def _begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
+    """Take the write lock before anything is read, waiting at most `seconds` for another process to let go of it.
+
+    A transaction that begins by reading and then writes cannot wait for the lock: SQLite has to refuse it at once,
+        which is the `database is locked` everybody knows.
+    """
+    if connection.in_transaction:  # undoing it failed, on a disk that failed; nobody may inherit it
+        connection.rollback()
+    set_busy_timeout(connection, seconds)
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def _write(function: Callable[..., T], connection: sqlite3.Connection, *args: Any) -> T:
+    """Call `function`; say in a sentence that the file cannot be written."""
+    try:
+        return function(connection, *args)
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_READONLY:
+            raise
+        raise Unavailable(
+            "The database cannot be written: this process may not write the file, or not into its folder.",
+            retry_after=30,
+        ) from error
 
 
 def _fetch_none(connection: sqlite3.Connection, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
