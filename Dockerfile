@@ -23,6 +23,6 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; at = os.environ.get; r.urlopen(f\"http://127.0.0.1:{at('DENIZEN_PORT', '8000')}{at('DENIZEN_PREFIX', '')}/healthz\", timeout=2)"]
 ENTRYPOINT ["denizen"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -294,8 +294,8 @@ async def _set_up(accounts: Accounts) -> None:
             log.info("database_created", path=str(path.absolute()))
     accounts.cursors.check()
     require_ready(await schema_state(accounts.database))
-    if path is not None:
-        await _make_first_key(accounts, path.absolute().with_name("denizen.key"))
+    if settings.first_key_path is not None:
+        await _make_first_key(accounts, settings.first_key_path.absolute())
     host = settings.host
     if not settings.signup_is_set and not host.startswith("127.") and host not in {"localhost", "::1"}:
         log.warning(

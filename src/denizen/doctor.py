@@ -61,9 +61,9 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     """Run every check, those that need no database first. Never raises for what a check is there to find."""
     for look in (_secret, _sign_up, _addresses):
         yield look(settings)
-    path = settings.sqlite_path
-    if path is not None:
-        for finding in _files(path):
+    path, key_file = settings.sqlite_path, settings.first_key_path
+    if path is not None and key_file is not None:
+        for finding in _files(path, key_file):
             yield finding
     reached = await _reached(settings, database)
     yield reached
@@ -74,7 +74,7 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
         try:
             finding = await check(settings, database)
         except DenizenError as error:
-            finding = Finding(check.__name__.strip("_"), State.FAIL, error.detail, "Look for load on the database.")
+            finding = Finding(check.__name__.strip("_"), State.FAIL, str(error), "Look for load on the database.")
         yield finding
         if check is _schema and finding.state is State.FAIL:
             return  # the others would ask tables that are not there
@@ -141,26 +141,26 @@ def _addresses(settings: Settings) -> Finding:
     return Finding("addresses", State.OK, f"Links begin with {settings.base_url}{settings.prefix}.")
 
 
-def _files(path: Path) -> Iterator[Finding]:
+def _files(path: Path, key_file: Path) -> Iterator[Finding]:
     """The SQLite file and the folder and disk that it is in."""
     folder = path.absolute().parent
     if not folder.is_dir():
         yield Finding("files", State.FAIL, f"There is no folder {folder}.", "Make it, or correct DENIZEN_DATABASE_URL.")
         return
-    yield _permissions(path, folder)
+    yield _permissions(path, folder, key_file)
     yield _disk(path, folder)
     yield _file_system(folder)
 
 
-def _permissions(path: Path, folder: Path) -> Finding:
+def _permissions(path: Path, folder: Path, key_file: Path) -> Finding:
     private = [
         path,
         *(path.with_name(path.name + end) for end in ("-wal", ".secret")),
-        folder / "denizen.key",
+        key_file,
         Path(".env"),
     ]
     there = [one for one in private if one.exists()]
-    foreign = [one for one in there if not os.access(one, os.R_OK)]
+    foreign = [one for one in there if not os.access(one, os.R_OK | os.W_OK if one == path else os.R_OK)]
     if foreign or not os.access(folder, os.W_OK):
         what = foreign[0] if foreign else folder
         return Finding("files", State.FAIL, f"{what} is closed to this user.", "Run this and the server as one user.")
@@ -207,7 +207,7 @@ async def _reached(settings: Settings, database: Database) -> Finding:
         await reach(database)
         seconds = await database.ping()  # the first one also connects
     except DenizenError as error:
-        return Finding("database", State.FAIL, error.detail, "Look whether it is up, and DENIZEN_DATABASE_URL right.")
+        return Finding("database", State.FAIL, str(error), "Look whether it is up, and DENIZEN_DATABASE_URL right.")
     if seconds > 0.1:
         return Finding(
             "database",

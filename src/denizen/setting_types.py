@@ -24,6 +24,9 @@ _UNITS_OF_SIZE = {
     "gib": 1 << 30,
 }
 _UNITS_OF_TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBERS_IN_URL = frozenset(
+    {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
+)
 _PASSWORD_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^:/?#@]*:)(?P<password>.+)(@)", re.IGNORECASE | re.DOTALL)
 _PASSWORD_IN_QUERY = re.compile(r"([?&][a-z]*password=)([^&]*)", re.IGNORECASE)
 _HOST_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.?")
@@ -95,7 +98,7 @@ def _check_database_url(url: str) -> str:
     if driver != "sqlite":
         if not rest.strip("/"):
             raise ValueError("names no database; write postgresql://user:password@host/name")
-        return url
+        return _check_postgresql_url(f"{driver}://{rest}")
     if rest in {"", "/"} or ":memory:" in rest or rest.startswith("/file:"):
         raise ValueError("an in-memory SQLite database would be gone, and empty, at every start; write sqlite:///FILE")
     if not rest.startswith("/"):
@@ -104,6 +107,34 @@ def _check_database_url(url: str) -> str:
         )
     if "?" in rest or rest.endswith("/"):
         raise ValueError("SQLite takes the path of a file and no options: sqlite:///denizen.db")
+    return f"{driver}://{rest}"
+
+
+def _check_postgresql_url(url: str) -> str:
+    """Refuse what the driver could not read, or would read otherwise than it was meant. The message never quotes it: a
+    password may stand anywhere in it.
+    """
+    authority = url.partition("://")[2].partition("?")[0].partition("/")[0]
+    if authority.count("@") > 1:
+        raise ValueError("has an @ in its user or password; write it as %40")
+    if re.search(r":\d+,", authority.rpartition("@")[2]):
+        raise ValueError("names hosts with ports; write postgresql://user:password@/name?host=a:5432&host=b:5433")
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        query = make_url(url).query
+        options = {name: value if isinstance(value, str) else ",".join(value) for name, value in query.items()}
+        make_conninfo(**options)
+    except (ArgumentError, ValueError):
+        raise ValueError("cannot be read; write postgresql://user:password@host:5432/name") from None
+    except ProgrammingError:
+        raise ValueError("has an option behind the ? that PostgreSQL's clients do not have") from None
+    for name in _NUMBERS_IN_URL & options.keys():
+        if not options[name].isdecimal():
+            raise ValueError(f"has an option {name} that is not a whole number")
     return url
 
 
@@ -137,6 +168,8 @@ def _check_base_url(url: str) -> str:
         raise ValueError("must be the address people use, such as https://accounts.example.com")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must have no user, query or fragment")
+    if not url.isascii() or any(each.isspace() for each in url):
+        raise ValueError("must be in ASCII without blanks: other names as xn--..., other paths percent-encoded")
     return url.rstrip("/")
 
 

@@ -220,6 +220,16 @@ class Settings(BaseSettings):
         return Path(self.database_url.partition(":///")[2]) if self.database_kind == "sqlite" else None
 
     @property
+    def first_key_path(self) -> Path | None:
+        """Where `serve` leaves the first API key: beside the database and named after it, `denizen.key` by
+        `denizen.db`, so that two databases in one folder have two. None on PostgreSQL.
+        """
+        path = self.sqlite_path
+        if path is None:
+            return None
+        return path.with_name(f"{path.name}.key") if path.suffix == ".key" else path.with_suffix(".key")
+
+    @property
     def database_shown(self) -> str:
         """The database's URL without its password."""
         return mask_password(self.database_url)
@@ -294,7 +304,7 @@ def _read_env_file(env_file: Path | str | None) -> Iterator[tuple[str, str | Non
         return
     with Path(env_file).open(encoding="utf-8-sig") as stream:
         for binding in parse_stream(stream):
-            if binding.error:
+            if binding.error or (binding.key is not None and binding.value is None):
                 raise ValueError(f"line {binding.original.line} is not of the form NAME=value")
             if binding.key is not None:
                 yield binding.key, binding.value, ".env"

@@ -265,6 +265,12 @@ def test_mistyped_value_refuses(name: str, value: str, sentence: str) -> None:
         ("mysql://me@localhost/x", "must begin with sqlite:/// or postgresql://"),
         ("denizen.db", "must begin with sqlite:/// or postgresql://"),
         ("postgresql://", "names no database"),
+        ("postgresql://me:p@ss@localhost/x", "write it as %40"),
+        ("postgresql://me:p@ss:word@127.0.0.1:1/x", "write it as %40"),
+        ("postgresql://me@localhost:port/x", "cannot be read"),
+        ("postgresql://me@a:5432,b:5433/x", "names hosts with ports"),
+        ("postgresql://me@localhost/x?nonsense=1", "has an option behind the ?"),
+        ("postgresql://me@localhost/x?connect_timeout=abc", "connect_timeout that is not a whole number"),
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
         ("sqlite:///file:x?mode=memory", "in-memory"),
@@ -279,7 +285,13 @@ def test_database_that_cannot_be_used_says_what_to_write(url: str, says: str) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://user:password@localhost/dbname", "postgresql+psycopg://user@localhost/dbname", "postgresql:///x"],
+    [
+        "postgresql://user:password@localhost/dbname",
+        "postgresql+psycopg://user@localhost/dbname",
+        "postgresql:///x",
+        "postgresql://user@a,b/x",
+        "postgresql://user:p%40ss@/x?host=a:5432&host=b:5433&connect_timeout=2",
+    ],
 )
 def test_postgresql_url_is_taken_as_it_stands(url: str) -> None:
     settings = read(DATABASE_URL=url)

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from denizen.core.accounts import Accounts
 from denizen.core.database import Database
 from denizen.core.errors import Unavailable
-from tests.conftest import MakeKey, MakeUser
+from tests.conftest import PATIENT, MakeKey, MakeUser
 from tests.faults.serving import until
 from tests.postgres import Postgres
 from tests.server.running import free_port
@@ -157,6 +157,7 @@ def person(number: int) -> dict[str, str]:
     return {"username": f"p{number}", "email": f"p{number}@example.org", "password": "correct horse battery"}
 
 
+@pytest.mark.parametrize("overrides", [PATIENT], ids=["patient"])  # of many behind one connection the last waits long
 async def test_everything_works_and_nothing_leaks(
     client: AsyncClient, accounts: Accounts, make_key: MakeKey, make_user: MakeUser
 ) -> None:

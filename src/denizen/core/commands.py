@@ -125,7 +125,7 @@ def _refuse_value(error: ValueError, *, as_json: bool) -> Exception:
 
 
 def _problem(error: DenizenError) -> dict[str, Any]:
-    problem: dict[str, Any] = {"title": error.title, "code": error.code, "detail": error.detail}
+    problem: dict[str, Any] = {"title": error.title, "code": error.code, "detail": str(error)}
     if error.field:
         problem["field"] = error.field
     if error.errors:
@@ -135,7 +135,7 @@ def _problem(error: DenizenError) -> dict[str, Any]:
 
 def _sentences(error: DenizenError) -> list[str]:
     others = error.errors if len(error.errors) > 1 else ()
-    return [error.detail, *(f"  {one.field}: {one.message}" for one in others)]
+    return [str(error), *(f"  {one.field}: {one.message}" for one in others)]
 
 
 def _refuse(problem: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
@@ -262,7 +262,7 @@ async def reach(database: Database) -> None:
         said: BaseException = error
         while said.__cause__ is not None:
             said = said.__cause__
-        reason = str(said).strip().partition("\n")[0] if said is not error else error.detail
+        reason = str(said).strip().partition("\n")[0] if said is not error else str(error)
         raise Unavailable(f"{database.describe()} does not answer: {reason}") from None
 
 

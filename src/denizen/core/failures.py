@@ -27,6 +27,8 @@ _AWAY = frozenset(
     }
 )
 
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 _AWAY_STATES = ("08", "25P03", "40001", "40P01", "53", "55P03", "57", "58")
 """SQLSTATEs, or the classes they begin with, that another try may not meet: connection, serialisation, resources,
 locks, operator intervention (statement time-out included), system errors. PostgreSQL 18, appendix A."""
@@ -100,6 +102,10 @@ def _full() -> StorageFull:
 
 def _meaning_on_sqlite(error: sqlite3.Error) -> DenizenError | None:
     code = primary_code(error)
+    if code in _DAMAGED:
+        return Unavailable(
+            "The database file is damaged, or it is no SQLite database. Put a copy in its place.", retry_after=60
+        )
     if code == sqlite3.SQLITE_FULL:
         return _full()
     return _away() if code in _AWAY else None

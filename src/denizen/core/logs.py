@@ -34,6 +34,7 @@ _SECRET_NAMES: Final = re.compile(
 _SECRETS: Final = re.compile(
     r"(?P<token>\bdz[a-z]_)[A-Za-z0-9_-]{8,}"
     r"|(?P<user>://[^\s/?#@:]*:)[^\s/?#]*(?=@)"
+    r"|(?P<query>[?&][a-z]*password=)[^\s&'\"]+"
     r"|(?P<scheme>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<hash>\$(?:argon2(?:id|i|d)|2[abxy]|scrypt|pbkdf2[a-z0-9-]*)\$)[^\s'\",)]+",
     re.IGNORECASE,

@@ -234,7 +234,7 @@ async def _answer_ours(request: Request, error: Exception) -> Response:
     if not stamped:
         answer.headers["x-request-id"] = request_id
     if answer.status_code >= 500:
-        log.warning("request_refused", status=answer.status_code, code=error.code, detail=error.detail)
+        log.warning("request_refused", status=answer.status_code, code=error.code, detail=str(error))
     return answer
 
 

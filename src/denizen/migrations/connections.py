@@ -32,6 +32,7 @@ from denizen.core.failures import meaning, primary_code
 from denizen.core.sqlite.backend import path_of
 from denizen.core.sqlite.driver import connect
 from denizen.migrations.errors import MigrationBlocked, MigrationFailed
+from denizen.setting_types import mask_password
 
 ADVISORY_LOCK = 0x64656E697A656E
 """What migrators of PostgreSQL agree on: "denizen" in ASCII."""
@@ -285,7 +286,8 @@ def _explain(error: BaseException, url: URL, options: MigrationOptions) -> Deniz
     shown = _first_line(original)
     if what is not None:
         return Unavailable(
-            f"{url.render_as_string(hide_password=True)} does not answer: {shown}. Nothing was changed.", retry_after=5
+            f"{mask_password(url.render_as_string(hide_password=True))} does not answer: {shown}. Nothing was changed.",
+            retry_after=5,
         )
     return MigrationFailed(f"The database refused: {shown}. Everything was rolled back.")
 

@@ -74,10 +74,11 @@ async def versions_of(
 ) -> frozenset[int] | None:
     """Read `If-Match`: a list of our ETags, or `*` for whichever version there is, which is `None`.
 
-    Weak tags match nothing here, nor do those that no account of ours has had: RFC 9110 section 13.1.1.
+    Weak tags match nothing here, nor do those that no account of ours has had: RFC 9110 section 13.1.1. A list of which
+    nothing can match, or that is none, is empty: whether there is such an account is told first (section 13.2.1).
 
     Raises:
-        UserChanged: nothing of the list can match, it is none, or it has more than 100 tags.
+        UserChanged: it has more than 100 tags.
     """
     if if_match is None:
         return None
@@ -89,10 +90,7 @@ async def versions_of(
     if len(tags) > _MAX_TAGS:
         raise UserChanged(f"If-Match names more than {_MAX_TAGS} versions.")
     strong = [tag for weak, tag in tags if not weak and re.fullmatch(r"[1-9]\d{0,9}", tag, re.ASCII)]
-    versions = frozenset(version for version in map(int, strong) if version <= MAX_VERSION)
-    if not versions:
-        raise UserChanged("If-Match names no version that this account has had.")
-    return versions
+    return frozenset(version for version in map(int, strong) if version <= MAX_VERSION)
 
 
 Versions = Annotated[frozenset[int] | None, Depends(versions_of)]
