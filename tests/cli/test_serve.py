@@ -150,7 +150,7 @@ def test_database_that_is_away_is_named_with_the_reason(denizen: Run) -> None:
     refused = denizen("serve", DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/x", SECRET_KEY=token_urlsafe(32))
 
     assert refused.returncode == 1
-    assert refused.stderr.startswith("Error: postgresql://me:***@127.0.0.1:1/x does not answer: ")
+    assert refused.stderr.startswith("Error: postgresql://me:********@127.0.0.1:1/x does not answer: ")
     assert "Connection refused" in refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -128,9 +128,9 @@ async def test_an_overdue_transaction_costs_others_no_connection(small: Database
 
         async def dawdle() -> None:
             with pytest.raises(Unavailable, match="begin"):
-                async with small.write.begin(timeout=0.8) as db:
+                async with small.write.begin(timeout=2) as db:
                     await db.execute(text("SELECT 1"))
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(2.2)
                     await db.execute(text("SELECT 1"))
 
         async with small.write.begin() as db:

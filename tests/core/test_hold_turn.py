@@ -112,9 +112,10 @@ async def test_what_comes_late_neither_stores_anything_nor_touches_what_others_d
                     begun.set()
                     await taken.wait()
                     await late(db)
-            if not isinstance(refused.value, Refused):
+            if begun.is_set() and isinstance(refused.value, Unavailable):
                 assert "begin(timeout=...)" in refused.value.detail
                 assert (refused.value.retry_after or 0) >= 1
+            begun.set()  # if the machine is so busy that it was overdue before
             told.set()
 
         async with anyio.create_task_group() as group:
@@ -178,6 +179,7 @@ async def test_who_holds_every_connection_past_his_time_leaves_them_to_others(pa
                 await note(db, number)
                 begun.set()
                 await forever.wait()
+        begun.set()  # if the machine is so busy that it was overdue before
 
     async with anyio.create_task_group() as group:
         for number in (1, 2, 3):
@@ -198,10 +200,12 @@ async def test_others_who_share_the_file_or_server_go_on_as_well(database: Datab
         begun = asyncio.Event()
 
         async def hold() -> None:
-            async with database.write.begin(timeout=SHORT) as db:
-                await note(db, 1)
-                begun.set()
-                await anyio.sleep_forever()
+            with suppress(Unavailable):
+                async with database.write.begin(timeout=SHORT) as db:
+                    await note(db, 1)
+                    begun.set()
+                    await anyio.sleep_forever()
+            begun.set()  # if the machine is so busy that it was overdue before
 
         group.start_soon(hold)
         await begun.wait()
@@ -246,6 +250,7 @@ async def test_a_second_connection_of_a_session_undoes_nothing_of_the_first(pati
     assert checked_out(patient) == 0
 
 
+@pytest.mark.slow
 async def test_more_writers_than_can_be_served_leave_some_that_are(database: Database) -> None:
     """Who comes first in the queue has waited longest. He has to have time left for what he came for."""
     hurried = Database(database.url, DatabaseOptions(timeout=0.8, pool_timeout=0.4))
@@ -340,10 +345,13 @@ async def test_a_hosts_route_that_dawdles_is_told_and_sign_up_goes_on(
 
     @app.post("/slow")
     async def slow() -> None:
-        async with accounts.writing(timeout=SHORT) as db:
-            await db.execute(text("UPDATE denizen_users SET version = version"))
+        try:
+            async with accounts.writing(timeout=SHORT) as db:
+                await db.execute(text("UPDATE denizen_users SET version = version"))
+                begun.set()
+                await asyncio.sleep(2 * SHORT)  # for another service, say
+        finally:
             begun.set()
-            await asyncio.sleep(2 * SHORT)  # for another service, say
 
     async with asyncio.TaskGroup() as group:
         dawdling = group.create_task(client.post("/slow"))

@@ -166,7 +166,7 @@ def test_a_server_that_is_away_is_told_without_its_password(migrate: Migrate) ->
     for arguments in (["up"], ["status"], ["check"], ["down", "base", "--yes"]):
         answer = migrate("postgresql://me:hunter22@127.0.0.1:1/x", *arguments, code=1)
 
-        assert "postgresql://me:***@127.0.0.1:1/x does not answer" in answer.stderr
+        assert "postgresql://me:********@127.0.0.1:1/x does not answer" in answer.stderr
         assert "hunter22" not in answer.output
 
 

@@ -180,7 +180,7 @@ def test_failures_are_sentences(tmp_path: Path) -> None:
         ROOT, "alembic upgrade head", "mysql://x", code=1
     )
     away = alembic(ROOT, "alembic upgrade head", "postgresql://me:hunter22@127.0.0.1:1/x", code=1)
-    assert "FAILED: postgresql://me:***@127.0.0.1:1/x does not answer" in away
+    assert "FAILED: postgresql://me:********@127.0.0.1:1/x does not answer" in away
     assert "hunter22" not in away
     assert "Traceback" not in away
     assert not (tmp_path / "none.db").exists()
