@@ -148,7 +148,7 @@ def _check_secret(secret: SecretStr) -> SecretStr:
         raise ValueError(f"must be at least 32 random characters; {_HOW_TO_MAKE_ONE}")
     if lower == _SHOWN_IN_TUTORIALS or any(word in lower for word in _USUAL_SECRETS):
         raise ValueError(f"is one that is written in examples; {_HOW_TO_MAKE_ONE}")
-    if len(set(text)) < 10 or len(pairs) < 20 or sum(step in {-1, 0, 1} for step in steps) > len(steps) / 2:
+    if len(set(text)) < 8 or len(pairs) < 20 or sum(step in {-1, 0, 1} for step in steps) > 2 * len(steps) / 3:
         raise ValueError(f"repeats itself and could be guessed; {_HOW_TO_MAKE_ONE}")
     return secret
 

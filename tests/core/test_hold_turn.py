@@ -95,6 +95,7 @@ LATE = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_comes_late_neither_stores_anything_nor_touches_what_others_do(patient: Database) -> None:
     """A host's route waits for another service inside its transaction, which holds what all others want to write."""
     for late in LATE:
