@@ -135,6 +135,7 @@ async def test_connections_that_ended_while_idle_fail_nobody(
     assert {answer.status_code for answer in answers} <= {200, 201, 409, 412}
 
 
+@pytest.mark.slow
 async def test_pool_in_use_is_told_in_time(
     server: Served, people: list[str], postgres: Postgres, database_url: str
 ) -> None:

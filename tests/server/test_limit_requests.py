@@ -160,6 +160,7 @@ def test_slow_answer_is_not_the_clients_fault(server: Running) -> None:
     assert connection.get("/healthz").status == 200
 
 
+@pytest.mark.slow
 def test_idle_connection_is_kept_and_closed_in_the_end(server: Running) -> None:
     connection = server.connect()
     assert connection.get("/healthz").status == 200
@@ -171,6 +172,7 @@ def test_idle_connection_is_kept_and_closed_in_the_end(server: Running) -> None:
     assert time.monotonic() - begun > 1
 
 
+@pytest.mark.slow
 def test_client_that_takes_nothing_of_an_answer_is_cut(server: Running) -> None:
     connection = server.connect().send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     time.sleep(4)

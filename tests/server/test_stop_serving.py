@@ -44,6 +44,7 @@ def test_request_in_flight_finishes_and_new_ones_are_refused(tmp_path: Path) -> 
     assert answers[0].headers["connection"] == "close"
 
 
+@pytest.mark.slow
 def test_request_begun_on_a_kept_connection_while_stopping_is_503(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         connection = server.connect().send("GET /slow?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
@@ -73,6 +74,7 @@ def test_half_a_body_a_hanging_request_and_an_endless_answer_do_not_keep_it(tmp_
     assert seconds < 10  # which is promised
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 def test_request_that_ignores_its_end_is_ended_with_the_process(tmp_path: Path) -> None:
     with running(tmp_path, limits={"grace": 0.3}, environment={"DEMO_HANGS": "1"}) as server:

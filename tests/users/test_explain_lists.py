@@ -148,6 +148,7 @@ async def fill(accounts: Accounts) -> None:
             await db.execute(text("ANALYZE"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
     await fill(accounts)
@@ -169,6 +170,7 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
     assert bad == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, database_url: str) -> None:
     await fill(accounts)
@@ -225,6 +227,7 @@ def plan_of(db: psycopg.Connection[Any], compiled: Compiled, values: Mapping[str
 _PREPARED = "SELECT name, generic_plans + custom_plans FROM pg_prepared_statements WHERE statement = %(text)s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_connection_that_has_run_everything_often_walks_an_index_still(
     accounts: Accounts, database_url: str
