@@ -20,6 +20,7 @@ from denizen.core.hashing import NullHasher
 from denizen.core.identifiers import identify
 from denizen.core.ids import new_id
 from denizen.core.types import format_utc
+from denizen.core.words import search_text
 from denizen.settings import Settings
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_reader, make_writer
@@ -80,6 +81,7 @@ def accounts_of_any_kind(draw: st.DrawFn) -> list[Account]:
                 email_key=identity.email_key,
                 username_key=identity.username_key,
                 username_skeleton=identity.username_skeleton,
+                found_by=search_text(identity.username, identity.email),
                 line=0,
                 password=None,
             )

@@ -16,11 +16,14 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
 from denizen.core.base import Base
+from denizen.idempotency import models as idempotency_models
+from denizen.jobs import models as jobs_models
 from denizen.keys import models as keys_models
 from denizen.migrations.models import VERSION_TABLE, AppliedRevision
+from denizen.search import models as search_models
 from denizen.users import models as users_models
 
-ROOMS = (users_models, keys_models)
+ROOMS = (users_models, search_models, idempotency_models, jobs_models, keys_models)
 """The rooms with tables. To import them is what puts them into the metadata (a test looks that none is missing)."""
 
 METADATA: MetaData = Base.metadata
@@ -64,8 +67,12 @@ def run(connection: Connection, scripts: ScriptDirectory, steps: Steps, **more: 
 
 
 def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
-    """Leave a host's tables in the same database alone."""
-    return kind != "table" or (name or "").startswith("denizen_")
+    """Leave a host's tables in the same database alone, and of ours those that SQLAlchemy cannot describe: FTS5's, and
+    the index that needs an extension.
+    """
+    if kind == "index":
+        return name != search_models.TRIGRAMS
+    return kind != "table" or ((name or "").startswith("denizen_") and not (name or "").startswith(search_models.INDEX))
 
 
 def _render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:

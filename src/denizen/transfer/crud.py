@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import String, cast, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen.search import crud as search
 from denizen.transfer.schemas import EXPORTED, STORED, Account, RowResult
 from denizen.users.crud import TAKEN
 from denizen.users.models import User
@@ -60,7 +61,7 @@ _ROWS_BEHIND: Final = text("SELECT json_group_array(id) FROM denizen_users WHERE
 
 
 async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
-    """Store what can be stored, in order; the unique indexes decide.
+    """Store what can be stored, in order, and index it for searching; the unique indexes decide.
 
     Args:
         db: a writing session; it is not committed.
@@ -69,6 +70,12 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
     Returns:
         The ids of those that were stored.
     """
+    stored = await _insert(db, accounts)
+    await search.create_entries(db, [(account.id, account.found_by) for account in accounts if account.id in stored])
+    return stored
+
+
+async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
     dialect = (await db.connection()).dialect.name
     rows = _encode([account[: len(STORED)] for account in accounts])
     if dialect == "postgresql":

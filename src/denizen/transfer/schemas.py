@@ -22,6 +22,7 @@ from denizen.core.identifiers import (
 from denizen.core.ids import new_id, parse_id
 from denizen.core.text import is_storable
 from denizen.core.types import format_utc
+from denizen.core.words import search_text
 from denizen.transfer.errors import (
     BooleanInvalid,
     ColumnUnknown,
@@ -78,7 +79,9 @@ def unknown_columns(names: Sequence[str]) -> ColumnUnknown:
 
 
 class Account(NamedTuple):
-    """A row that may go into the database, as text and numbers that JSON carries; a `password` is still in clear."""
+    """A row that may go into the database, as text and numbers that JSON carries; a `password` is still in clear, and
+    `found_by` is what the search index has of it.
+    """
 
     id: str
     username: str | None
@@ -93,11 +96,12 @@ class Account(NamedTuple):
     email_key: str | None
     username_key: str | None
     username_skeleton: str | None
+    found_by: str
     line: int
     password: str | None
 
 
-STORED: Final = Account._fields[:-2]
+STORED: Final = Account._fields[:-3]
 """The columns of the table that an import fills."""
 
 
@@ -312,6 +316,7 @@ def make_account(row_line: int, values: dict[str, Any], *, at: str, reads_hash: 
         email_key,
         username_key,
         skeleton,
+        search_text(username, email, get("full_name"), get("external_id")),
         row_line,
         password,
     )

@@ -27,6 +27,7 @@ from denizen.core.errors import Conflict
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
+from denizen.search import crud as search
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
@@ -36,7 +37,7 @@ from denizen.users.errors import (
     UsernameTooSimilar,
     UserNotFound,
 )
-from denizen.users.models import User
+from denizen.users.models import FOUND_BY, User
 from denizen.users.schemas import READ_FIELDS
 
 Row = tuple[Any, ...]
@@ -116,6 +117,7 @@ async def create_user(db: AsyncSession, user: User) -> User:
     async with _conflicts_named(db, values, user.id):
         db.add(user)
         await db.flush()
+    await search.create_entry(db, user.id, *(getattr(user, name) for name in FOUND_BY))
     return user
 
 
@@ -213,6 +215,8 @@ async def update_user(
         row = (await db.execute(change)).one_or_none()
     if row is None:
         raise await _explain_miss(db, user_id)
+    if not values.keys().isdisjoint(FOUND_BY):
+        await search.update_entry(db, user_id, *(getattr(row, name) for name in FOUND_BY))
     return tuple(row)
 
 
@@ -225,8 +229,10 @@ async def delete_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[
     erase = (
         delete(User).where(*_exactly(user_id, versions)).returning(User.id).execution_options(synchronize_session=False)
     )
+    entry = await search.get_entry(db, user_id)
     if (await db.execute(erase)).one_or_none() is None:
         raise await _explain_miss(db, user_id)
+    await search.forget_entry(db, entry)
 
 
 def _exactly(user_id: UUID, versions: AbstractSet[int] | None) -> list[ColumnElement[bool]]:
@@ -377,11 +383,8 @@ async def _estimate(db: AsyncSession) -> int | None:
 
 
 async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[str, int]]:
-    """Return addresses whose spellings differ in case alone yet belong to several accounts: none, unless keys were
-    written by hand.
-
-    Args:
-        limit: how many at most.
+    """Return up to `limit` addresses that several accounts have in different case: none, unless keys were written by
+    hand.
     """
     lowered = func.lower(User.email)
     query = (

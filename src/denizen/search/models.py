@@ -1,0 +1,68 @@
+"""The table of the search index. The trigrams themselves are the database's: FTS5 on SQLite, pg_trgm on PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import DDL, BigInteger, ForeignKey, Index, Integer, Text, event
+from sqlalchemy.orm import Mapped, mapped_column
+
+from denizen.core.base import Base
+
+INDEX: Final = "denizen_search_index"
+"""The FTS5 table on SQLite; its shadow tables begin with its name."""
+
+TRIGRAMS: Final = "ix_denizen_search_text"
+"""The trigram index on PostgreSQL; not there where nobody could create the extension."""
+
+
+class SearchEntry(Base):
+    """What one account is found by.
+
+    Attributes:
+        number: names the entry in FTS5. A column and not SQLite's own row number, which a rebuilt table loses.
+        user_id: whose.
+        text: the words of its names, as `core.words.search_text` writes them.
+    """
+
+    __tablename__ = "denizen_search"
+    __table_args__ = (Index("uq_denizen_search_user_id", "user_id", unique=True),)
+
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True, init=False
+    )
+    # By name: `users` stands above this room, since it writes the index.
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("denizen_users.id", ondelete="CASCADE"))
+    text: Mapped[str] = mapped_column(Text().with_variant(Text(collation="C"), "postgresql"))
+
+
+_FTS5 = f"""
+CREATE VIRTUAL TABLE {INDEX} USING fts5(
+    text, content='denizen_search', content_rowid='number', tokenize='trigram case_sensitive 1', detail='none',
+    columnsize=0
+)
+"""
+
+_EXTENSION = """
+DO $$ BEGIN
+    CREATE EXTENSION IF NOT EXISTS pg_trgm;
+EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL;
+END $$
+"""
+
+_GIN = """
+DO $$ BEGIN
+    EXECUTE (
+        SELECT format(
+            'CREATE INDEX ix_denizen_search_text ON denizen_search USING gin (text %%I.gin_trgm_ops)', nspname
+        )
+        FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
+        WHERE extname = 'pg_trgm'
+    );
+EXCEPTION WHEN null_value_not_allowed THEN NULL;
+END $$
+"""
+
+for _dialect, _statement in (("sqlite", _FTS5), ("postgresql", _EXTENSION), ("postgresql", _GIN)):
+    event.listen(SearchEntry.__table__, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is
