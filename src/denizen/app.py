@@ -36,6 +36,7 @@ from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
+from denizen.search.crud import has_trigrams
 from denizen.settings import Settings, SettingsError
 
 log = logs.logger(__name__)
@@ -168,6 +169,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
                     "Location",
                     "Retry-After",
                     "X-Next-Cursor",
+                    "X-Results-Cut",
                     "X-Total-Count",
                     "X-Request-Id",
                 ],
@@ -359,4 +361,8 @@ async def _readiness(accounts: Accounts) -> list[CheckResult]:
     except Unavailable:
         return [CheckResult(name="database", ok=False, detail="does not answer")]
     detail = "" if state.ready else f"{state.kind}: see `denizen migrate status`"
-    return [CheckResult(name="database", ok=True), CheckResult(name="schema", ok=state.ready, detail=detail)]
+    checks = [CheckResult(name="database", ok=True), CheckResult(name="schema", ok=state.ready, detail=detail)]
+    if state.ready and not await has_trigrams(accounts.database.read):
+        # Everything else is served, so that this is said and is no reason to be taken out of service.
+        checks.append(CheckResult(name="search", ok=True, detail="by the beginnings of names alone: no pg_trgm"))
+    return checks

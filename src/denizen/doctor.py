@@ -28,6 +28,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.s3fs", "glusterfs"}
 )
 _OLDEST_POSTGRESQL = 14
+_COMPARED = 20_000
 
 
 class State(StrEnum):
@@ -69,7 +70,7 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     yield reached
     if reached.state is State.FAIL:
         return
-    checks = (_schema, _case_duplicates, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
+    checks = (_schema, _case_duplicates, _search, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
     for check in checks:
         try:
             finding = await check(settings, database)
@@ -240,6 +241,23 @@ async def _case_duplicates(settings: Settings, database: Database) -> Finding:
         f"{len(found)} e-mail addresses or more belong to several accounts.",
         "Change or delete one of each pair: denizen users list --email ADDRESS shows them.",
     )
+
+
+async def _search(settings: Settings, database: Database) -> Finding:
+    """Accounts that a search would not find. Of many, the first are compared word by word; all are counted."""
+    from denizen.search.cli import HOW_TO_GET_TRIGRAMS
+    from denizen.search.service import check_index, count_accounts
+
+    trigrams, missing = await count_accounts(database)
+    health = await check_index(database, most=_COMPARED)
+    wrong = max(missing, health.missing) + health.stale + health.unknown
+    if wrong:
+        found = f"{wrong:,} accounts or more are not found by the names they have."
+        return Finding("search", State.FAIL, found, "denizen search rebuild")
+    if not trigrams:
+        sentence, _, advice = HOW_TO_GET_TRIGRAMS.partition(". ")
+        return Finding("search", State.WARN, f"{sentence}.", advice)
+    return Finding("search", State.OK, "Accounts are found by the names they have.")
 
 
 async def _ask(database: Database, question: str) -> str:

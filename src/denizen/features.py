@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from denizen.core.feature import Feature
 from denizen.keys.feature import FEATURE as KEYS
+from denizen.search.feature import FEATURE as SEARCH
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
-FEATURES: tuple[Feature, ...] = (USERS, KEYS, TRANSFER)
+FEATURES: tuple[Feature, ...] = (USERS, SEARCH, KEYS, TRANSFER)

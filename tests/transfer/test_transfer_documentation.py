@@ -13,7 +13,7 @@ from denizen.core.passwords import PasswordRefused
 from denizen.transfer.cli import app
 from denizen.transfer.errors import FileRefused, RowRefused
 from denizen.transfer.schemas import COLUMNS
-from denizen.users.crud import TAKEN
+from denizen.users.errors import TAKEN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "import-export.md").read_text(encoding="utf-8")
 

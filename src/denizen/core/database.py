@@ -6,6 +6,7 @@
 | read | `async with database.read.session() as db:` autocommit; the connection refuses writes |
 | read slowly | `async with database.read.slow() as db:` counts, deep `skip`, exports |
 | read on the hot path | `await database.read.rows(STATEMENT, id=...)` |
+| search | `await database.read.rows_anew(STATEMENT, match=...)` |
 
 Only this module commits (a test looks).
 """
@@ -52,6 +53,9 @@ class Backend(Protocol):
 
     async def rows(self, sql: str, parameters: Any) -> Any:
         """Run one SELECT on the driver."""
+
+    async def rows_anew(self, sql: str, parameters: Any) -> Any:
+        """Run one SELECT on the driver, off the event loop, by a plan made for these parameters."""
 
     async def close(self) -> None:
         """Close every connection; what is in use is undone, and refused from now on."""
@@ -117,10 +121,15 @@ class Writer:
 
 
 class Reader:
-    """Reads that are promised to be no writes."""
+    """Reads that are promised to be no writes.
+
+    Attributes:
+        kind: of the database.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.kind = database.kind
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -161,6 +170,17 @@ class Reader:
             if what is None:
                 raise
             raise what from error
+
+    async def rows_anew(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """The same for a SELECT that takes milliseconds, and whose best plan depends on its values: a search.
+
+        It is never planned for values in general, as PostgreSQL does with a prepared statement after some runs.
+        """
+        with told_apart():
+            backend = await self._database.backend()
+            compiled = statement.on(backend.dialect)
+            self._database.observe(compiled.sql)
+            return compiled.convert(await backend.rows_anew(compiled.sql, compiled.parameters(values)))
 
 
 class Database:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, event
+from sqlalchemy import Select, TextualSelect, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 from denizen.core.types import UtcDateTime, Uuid
 
 Convert = Callable[[Any], Any]
+Query = Select[*tuple[Any, ...]] | TextualSelect
 
 
 class Compiled:
@@ -30,7 +31,7 @@ class Compiled:
 
     __slots__ = ("_convert_in", "_convert_out", "_defaults", "_order", "sql")
 
-    def __init__(self, select: Select[*tuple[Any, ...]], dialect: Dialect, *, shown: bool = False) -> None:
+    def __init__(self, select: Query, dialect: Dialect, *, shown: bool = False) -> None:
         compiled = select.compile(dialect=dialect)
         self.sql = str(compiled)
         names = compiled.positiontup if compiled.positional else None
@@ -83,7 +84,7 @@ class Statement:
             To make a value of it, only for it to be written as that text again, is half of a list of 100.
     """
 
-    def __init__(self, select: Select[*tuple[Any, ...]], *, shown: bool = False) -> None:
+    def __init__(self, select: Query, *, shown: bool = False) -> None:
         self._select = select
         self._shown = shown
         self._compiled: dict[str, Compiled] = {}

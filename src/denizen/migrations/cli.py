@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from denizen.core.commands import REFUSED, Json, Output, command, confirm
+from denizen.core.commands import REFUSED, Json, Output, command, confirm, open_accounts, progress
 from denizen.migrations import runner
 from denizen.migrations.connections import MigrationOptions
 from denizen.migrations.history import SHIPPED
@@ -69,7 +70,20 @@ def up(
     settings, out = Settings.load(), Output(as_json)
     options = _options(settings, out, wait=wait, lock_timeout=lock_timeout, copy=not no_copy)
     outcome = runner.upgrade(settings.database_url, revision, options)
+    if {"denizen_0001", "denizen_0002"} & set(outcome.steps) == {"denizen_0002"}:
+        asyncio.run(_fill_search_index(settings, out))
     _tell(out, outcome, runner.status(settings.database_url))
+
+
+async def _fill_search_index(settings: Settings, out: Output) -> None:
+    """Index the accounts of a database from before there was an index. Not in the migration, which would keep everybody
+    from writing meanwhile; who ends it may go on with `denizen search rebuild`.
+    """
+    from denizen.search.service import rebuild_index
+
+    async with open_accounts(settings) as accounts:
+        with progress("Indexing for search", unit="accounts", quiet=out.json) as done:
+            await rebuild_index(accounts, done)
 
 
 @app.command(context_settings=_RELATIVE)

@@ -194,6 +194,7 @@ def _check_foreign_keys(connection: Connection) -> None:
 @contextmanager
 def _on_postgresql(url: URL, options: MigrationOptions, create: bool) -> Iterator[Connection]:
     with _postgresql_engine(url).connect() as connection, connection.begin():
+        _pass_on_warnings(connection, options)
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         _end_with_client(connection)
@@ -216,6 +217,17 @@ def _postgresql_engine(url: URL) -> Engine:
             "keepalives_count": 3,
         },
     )
+
+
+def _pass_on_warnings(connection: Connection, options: MigrationOptions) -> None:
+    """Let operators read what a revision warns of: an extension that this role may not create, say."""
+
+    def tell(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING" and notice.message_primary:
+            options.say(notice.message_primary)
+
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # ours is psycopg's
+    driver.add_notice_handler(tell)
 
 
 def _end_with_client(connection: Connection) -> None:

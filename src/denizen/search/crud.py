@@ -3,44 +3,33 @@
 The index is written by whoever writes accounts, in the same transaction, and not by triggers: a table that Alembic
 rebuilds on SQLite loses its triggers and gives its rows new numbers, and FTS5 would go silently empty.
 
-FTS5 keeps no text of its own here: it reads `denizen_search` by number, and to forget an entry it has to be told the
-text it knew.
+FTS5 keeps the text once more. Reading ours instead, it would have to be told what it knew in order to forget it, and
+would call the file damaged where it knew something else: nobody could be renamed any more.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import Integer, String, TextualSelect, bindparam, column, func, insert, select, table, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen.core.database import Reader
+from denizen.core.statements import Statement
+from denizen.core.types import Uuid
 from denizen.core.words import search_text
-from denizen.search.models import SearchEntry
-
-
-class Entry(NamedTuple):
-    """One entry of the index.
-
-    Attributes:
-        number: its own.
-        text: the words that the account is found by; see `core.words.search_text`.
-    """
-
-    number: int
-    text: str
-
+from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TRIGRAMS, SearchEntry
 
 Found = tuple[str, str]
 """An account's id, as text, and the text that it is to be found by."""
 
 
-_LEARN: Final = text("INSERT INTO denizen_search_index (rowid, text) VALUES (:number, :text)")
-_FORGET: Final = text(
-    "INSERT INTO denizen_search_index (denizen_search_index, rowid, text) VALUES ('delete', :number, :text)"
-)
+_LEARN: Final = text("INSERT OR REPLACE INTO denizen_search_index (rowid, text) VALUES (:number, :text)")
+_FORGET: Final = text("DELETE FROM denizen_search_index WHERE rowid = :number")
 _BY_USER: Final = select(SearchEntry.number, SearchEntry.text).where(SearchEntry.user_id == bindparam("user_id"))
 
 
@@ -71,23 +60,22 @@ async def update_entry(db: AsyncSession, user_id: UUID, *names: str | None) -> N
         return
     change = update(SearchEntry).where(SearchEntry.number == entry.number).values(text=found_by)
     if await _on_sqlite(db):
-        await db.execute(_FORGET, {"number": entry.number, "text": entry.text})
         await db.execute(_LEARN, {"number": entry.number, "text": found_by})
     await db.execute(change.execution_options(synchronize_session=False))
 
 
-async def get_entry(db: AsyncSession, user_id: UUID) -> Entry | None:
+async def get_number(db: AsyncSession, user_id: UUID) -> int | None:
     """Return what FTS5 has to be told to forget an account: its entry goes with the account. `None` on PostgreSQL."""
     if not await _on_sqlite(db):
         return None
-    found = (await db.execute(_BY_USER, {"user_id": user_id})).one_or_none()
-    return None if found is None else Entry(*found)
+    entry = (await db.execute(_BY_USER, {"user_id": user_id})).one_or_none()
+    return None if entry is None else int(entry.number)
 
 
-async def forget_entry(db: AsyncSession, entry: Entry | None) -> None:
+async def forget_number(db: AsyncSession, number: int | None) -> None:
     """Let FTS5 forget the entry of an account that was erased."""
-    if entry is not None:
-        await db.execute(_FORGET, entry._asdict())
+    if number is not None:
+        await db.execute(_FORGET, {"number": number})
 
 
 # --- A batch of them ----------------------------------------------------------------------------------
@@ -102,11 +90,12 @@ _FILL: Final = {
     ),
     "postgresql": text(
         "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
-        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
+        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry ON CONFLICT DO NOTHING"
     ),
 }
 _LEARN_BEHIND: Final = text(
-    "INSERT INTO denizen_search_index (rowid, text) SELECT number, text FROM denizen_search WHERE number > :last"
+    "INSERT OR REPLACE INTO denizen_search_index (rowid, text) "
+    "SELECT number, text FROM denizen_search WHERE number > :last"
 )
 
 
@@ -127,12 +116,8 @@ async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
         await db.execute(_LEARN_BEHIND, {"last": last})
 
 
-_FORGET_OLD: Final = text(
-    "INSERT INTO denizen_search_index (denizen_search_index, rowid, text) SELECT 'delete', s.number, s.text "
-    "FROM json_each(:entries) AS e JOIN denizen_search AS s ON s.user_id = json_extract(e.value, '$[0]')"
-)
 _LEARN_NEW: Final = text(
-    "INSERT INTO denizen_search_index (rowid, text) SELECT s.number, s.text "
+    "INSERT OR REPLACE INTO denizen_search_index (rowid, text) SELECT s.number, s.text "
     "FROM json_each(:entries) AS e JOIN denizen_search AS s ON s.user_id = json_extract(e.value, '$[0]')"
 )
 _RENEW: Final = {
@@ -158,8 +143,177 @@ async def update_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
         return
     dialect = (await db.connection()).dialect.name
     told = {"entries": _encode(entries)}
-    if dialect == "sqlite":
-        await db.execute(_FORGET_OLD, told)
     await db.execute(_RENEW[dialect], told)
     if dialect == "sqlite":
         await db.execute(_LEARN_NEW, told)
+
+
+# --- Finding ------------------------------------------------------------------------------------------
+
+POOL: Final = 1_000
+"""Of all that match so many are ranked, the accounts first created first; and so many are found at most."""
+
+_BEGINNINGS: Final = 100
+"""So many names that begin with what is asked for are ranked beside these, in the order of the alphabet."""
+
+_MATCHES: Final = {
+    "sqlite": """
+        SELECT s.user_id AS user_id, s.text AS text, 2 AS place
+        FROM denizen_search_index AS i JOIN denizen_search AS s ON s.number = i.rowid
+        WHERE i.denizen_search_index MATCH :match{conditions} LIMIT {pool}
+    """,
+    "postgresql": """
+        SELECT s.user_id AS user_id, s.text AS text, 2 AS place FROM denizen_search AS s
+        WHERE true{conditions} LIMIT {pool}
+    """,
+}
+"""Those with every word, wherever in them. FTS5 finds texts with all trigrams of the words, and the conditions those
+with the words; under pg_trgm the conditions do both."""
+
+_CONTAINS: Final = {"sqlite": "instr({text}, {part}) > 0", "postgresql": "strpos({text}, {part}) > 0"}
+
+_EXACTLY: Final = """
+    SELECT id AS user_id, 0 AS place FROM denizen_users WHERE email_key = :email
+    UNION ALL SELECT id, 0 FROM denizen_users WHERE username_key = :name
+    UNION ALL SELECT id, 0 FROM denizen_users WHERE external_id = :exactly
+"""
+
+_BEGINNING: Final = """
+    UNION ALL SELECT * FROM (
+        SELECT id, 1 FROM denizen_users WHERE {column} >= :{name} AND {column} < :{name}_end
+        ORDER BY {column} LIMIT {most}
+    ) AS {column}
+"""
+
+_RANKED: Final = """
+WITH matching AS MATERIALIZED ({matches}), named AS MATERIALIZED ({named}), found AS (
+    SELECT user_id, min(place) AS place, max(text) AS text FROM (
+        SELECT user_id, place, text FROM matching
+        UNION ALL
+        SELECT n.user_id, n.place, s.text FROM named AS n LEFT JOIN denizen_search AS s ON s.user_id = n.user_id
+    ) AS candidates GROUP BY user_id
+)
+SELECT user_id, row_number() OVER ranked AS rank, count(*) OVER () AS total FROM found
+WINDOW ranked AS (ORDER BY place, {score}, length(text), user_id) ORDER BY rank LIMIT :limit
+"""
+"""Whoever has exactly this name, then whose name begins with it, then the others: those with more of the words whole,
+then at the beginning of one, and with fewer words besides.
+
+Both parts are fenced: PostgreSQL would otherwise walk the accounts in the order wanted and compare each."""
+
+
+@lru_cache(maxsize=64)
+def ranked(dialect: str, words: int, *, trigrams: bool = True) -> TextualSelect:
+    """Build the statement that finds accounts: `user_id`, `rank` from 1, and how many were found in all, `total`.
+
+    Args:
+        dialect: of the database.
+        words: how many are asked for; the parameters are those of `Question.values`.
+        trigrams: whether there is an index of them; without it names are found by their beginnings alone.
+    """
+    contains = _CONTAINS[dialect]
+    has_part = "s.text LIKE {part}" if dialect == "postgresql" else contains  # pg_trgm serves LIKE
+    conditions = "".join(f" AND {has_part.format(text='s.text', part=f':part_{n}')}" for n in range(words))
+    score = " + ".join(
+        f"CASE WHEN {contains.format(text='text', part=f':whole_{n}')} THEN 0 "
+        f"WHEN {contains.format(text='text', part=f':begins_{n}')} THEN 1 ELSE 2 END"
+        for n in range(words)
+    )
+    most = _BEGINNINGS if trigrams else POOL + 1
+    beginnings = [("username_key", "name"), ("email_key", "email"), *([] if trigrams else [("external_id", "exactly")])]
+    named = _EXACTLY + "".join(_BEGINNING.format(column=column, name=name, most=most) for column, name in beginnings)
+    nothing = "SELECT user_id, text, 2 AS place FROM denizen_search WHERE false"
+    matches = _MATCHES[dialect].format(conditions=conditions, pool=POOL + 1) if trigrams else nothing
+    return text(_RANKED.format(matches=matches, named=named, score=score)).columns(
+        user_id=Uuid, rank=Integer, total=Integer
+    )
+
+
+_HAS_TRIGRAMS: Final = Statement(
+    text("SELECT count(*) FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid").columns(
+        n=Integer
+    )
+)
+
+
+async def has_trigrams(reads: Reader) -> bool:
+    """Tell whether there is an index of trigrams: always on SQLite; on PostgreSQL where its extension is."""
+    if reads.kind == "sqlite":
+        return True
+    return bool((await reads.rows(_HAS_TRIGRAMS, name=TRIGRAMS))[0][0])
+
+
+# --- Looking after it ---------------------------------------------------------------------------------
+
+_USERS: Final = table("denizen_users", column("id", Uuid), *(column(name, String) for name in FOUND_BY))
+"""As much of the accounts as the index is made of; the model is of a room above this one."""
+
+_KNOWN: Final = table(INDEX, column("rowid", Integer), column("text", String))
+
+_WALK: Final = (
+    select(_USERS, SearchEntry.number, SearchEntry.text)
+    .select_from(_USERS.outerjoin(SearchEntry.__table__, SearchEntry.user_id == _USERS.c.id))
+    .order_by(_USERS.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_WALK_ON: Final = {
+    "postgresql": _WALK.add_columns(SearchEntry.text),
+    "sqlite": _WALK.add_columns(_KNOWN.c.text).outerjoin(_KNOWN, _KNOWN.c.rowid == SearchEntry.number),
+}
+
+
+class Walked(NamedTuple):
+    """One account, and what the index has of it.
+
+    Attributes:
+        user_id: whose.
+        expected: the text that it should be found by.
+        number, text: of its entry; `None` where there is none.
+        known: the text that FTS5 has, which is the entry's on PostgreSQL.
+    """
+
+    user_id: UUID
+    expected: str
+    number: int | None
+    text: str | None
+    known: str | None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the account is found by the names it has."""
+        return self.number is not None and self.text == self.known == self.expected
+
+
+async def walk_entries(db: AsyncSession, *, after: UUID | None, limit: int, lock: bool = False) -> list[Walked]:
+    """Return the next accounts in the order of their ids, each with its entry.
+
+    Args:
+        db: any session; one that writes for `lock`.
+        after: the account behind which to begin.
+        limit: how many at most.
+        lock: let nobody change these accounts before the transaction ends.
+    """
+    query = _WALK_ON[(await db.connection()).dialect.name]
+    if after is not None:
+        query = query.where(_USERS.c.id > after)
+    rows = await db.execute(query.with_for_update(of=_USERS) if lock else query, {"limit": limit})
+    return [Walked(row[0], search_text(*row[1:5]), *row[5:]) for row in rows]
+
+
+async def count_missing(db: AsyncSession) -> int:
+    """Count the accounts without an entry."""
+    accounts = select(func.count()).select_from(_USERS).scalar_subquery()
+    entries = select(func.count()).select_from(SearchEntry).scalar_subquery()
+    return int((await db.execute(select(accounts - entries))).scalar_one())
+
+
+async def create_trigrams(db: AsyncSession) -> None:
+    """Make the index of trigrams on PostgreSQL, and its extension; nothing where the role may not."""
+    for statement in ON_POSTGRESQL:
+        await db.execute(text(statement))
+
+
+async def refresh_statistics(db: AsyncSession) -> None:
+    """Let PostgreSQL look at the table as it is now. Until it does so by itself, it plans as for an empty one."""
+    if not await _on_sqlite(db):
+        await db.execute(text("ANALYZE denizen_search"))

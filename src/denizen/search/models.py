@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
 
+FOUND_BY: Final = ("username", "email", "full_name", "external_id")
+"""The names of an account that it is found by."""
+
 INDEX: Final = "denizen_search_index"
 """The FTS5 table on SQLite; its shadow tables begin with its name."""
 
@@ -37,32 +40,39 @@ class SearchEntry(Base):
     text: Mapped[str] = mapped_column(Text().with_variant(Text(collation="C"), "postgresql"))
 
 
-_FTS5 = f"""
-CREATE VIRTUAL TABLE {INDEX} USING fts5(
-    text, content='denizen_search', content_rowid='number', tokenize='trigram case_sensitive 1', detail='none',
-    columnsize=0
+ON_SQLITE: Final = (
+    """
+CREATE VIRTUAL TABLE denizen_search_index USING fts5(
+    text, tokenize='trigram case_sensitive 1', detail='none', columnsize=0
 )
-"""
+""",
+)
 
-_EXTENSION = """
+ON_POSTGRESQL: Final = (
+    """
 DO $$ BEGIN
     CREATE EXTENSION IF NOT EXISTS pg_trgm;
 EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL;
 END $$
-"""
-
-_GIN = """
+""",
+    """
 DO $$ BEGIN
     EXECUTE (
         SELECT format(
-            'CREATE INDEX ix_denizen_search_text ON denizen_search USING gin (text %%I.gin_trgm_ops)', nspname
+            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops) '
+            'WITH (gin_pending_list_limit = 512)', nspname
         )
         FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
         WHERE extname = 'pg_trgm'
     );
 EXCEPTION WHEN null_value_not_allowed THEN NULL;
 END $$
-"""
+""",
+)
+"""The extension may be in a schema of its own. A short list of what waits to be sorted into the index is read by every
+search, a long one would slow it down."""
 
-for _dialect, _statement in (("sqlite", _FTS5), ("postgresql", _EXTENSION), ("postgresql", _GIN)):
-    event.listen(SearchEntry.__table__, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is
+for _dialect, _statements in (("sqlite", ON_SQLITE), ("postgresql", ON_POSTGRESQL)):
+    for _statement in _statements:
+        _ddl = DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is
+        event.listen(SearchEntry.__table__, "after_create", _ddl)

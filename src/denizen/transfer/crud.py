@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.search import crud as search
 from denizen.transfer.schemas import EXPORTED, STORED, Account, RowResult
-from denizen.users.crud import TAKEN
+from denizen.users.errors import TAKEN
 from denizen.users.models import User
 
 KINDS: Final = tuple(TAKEN)
@@ -129,6 +129,7 @@ async def refresh_statistics(db: AsyncSession) -> None:
     """
     if (await db.connection()).dialect.name == "postgresql":
         await db.execute(text("ANALYZE denizen_users"))
+    await search.refresh_statistics(db)
 
 
 class Seen:

@@ -25,7 +25,7 @@ from denizen.transfer.crud import KINDS, Seen, Taken
 from denizen.transfer.errors import RowRejected
 from denizen.transfer.events import UsersImported
 from denizen.transfer.schemas import Account, Row, RowReader, RowResult, make_account, refused
-from denizen.users.crud import TAKEN
+from denizen.users.errors import TAKEN
 
 MAX_BATCH: Final = 5_000
 EXPORT_BATCH: Final = 5_000

@@ -69,11 +69,15 @@ async def create(
 @app.command("list")
 @command
 async def list_(
+    q: Annotated[
+        str | None, typer.Option("--q", help="Search: parts of names, in any script; the best come first.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the last page ended.")] = None,
     order_by: Annotated[
-        str, typer.Option(help="id, created_at, updated_at, username or email; - for descending.")
-    ] = "id",
+        str | None,
+        typer.Option(help="id, created_at, updated_at, username or email; - for descending.", show_default="id"),
+    ] = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
     email: Annotated[str | None, typer.Option(help="Only this e-mail address, in any case.")] = None,
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
@@ -86,27 +90,33 @@ async def list_(
     Example: denizen users list --order-by=-created_at --limit 50
 
     Example: denizen users list --inactive --count
+
+    Example: denizen users list --q lovel
     """
     asked = {
+        "q": q,
         "limit": limit,
         "cursor": cursor,
-        "order_by": order_by,
         "is_active": active,
         "email": email,
         "username": username,
         "external_id": external_id,
     }
-    query = UserQuery.model_validate(asked | {"count": "exact" if count else None})
+    asked |= {"count": "exact" if count else None, "order_by": order_by}
+    # What was not said is not asked for: a search goes with few things.
+    query = UserQuery.model_validate({name: value for name, value in asked.items() if value is not None})
     async with open_accounts() as accounts:
         page = await service.list_users(accounts.database.read, accounts.cursors, query)
     out = Output(as_json)
     out.table([_facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
-    if as_json and (page.total is not None or page.next_cursor is not None):
-        write_line({"next_cursor": page.next_cursor, "total": page.total}, err=True)
+    if as_json and (page.total is not None or page.next_cursor is not None or page.cut):
+        write_line({"next_cursor": page.next_cursor, "total": page.total, "cut": page.cut}, err=True)
     if page.total is not None:
         out.say(f"{page.total:,} in all.")
     if page.next_cursor is not None:
         out.say(f"More: --cursor {page.next_cursor}")
+    if page.cut:
+        out.say("More were found: type more, or say --limit.")
 
 
 @app.command()

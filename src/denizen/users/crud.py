@@ -23,21 +23,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.core.base import Base
 from denizen.core.database import Reader, constraint_of
-from denizen.core.errors import Conflict
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
 from denizen.search import crud as search
-from denizen.users.errors import (
-    EmailTaken,
-    ExternalIdTaken,
-    IdTaken,
-    UserChanged,
-    UsernameTaken,
-    UsernameTooSimilar,
-    UserNotFound,
-)
-from denizen.users.models import FOUND_BY, User
+from denizen.search.models import FOUND_BY
+from denizen.search.service import Question
+from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserNotFound
+from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
 
 Row = tuple[Any, ...]
@@ -50,21 +43,6 @@ def row_of(user: User) -> Row:
     """Give the row that a list would show."""
     return tuple(getattr(user, name) for name in READ_FIELDS)
 
-
-TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
-    "email_key": (EmailTaken, "Email already registered", "email"),
-    "username_key": (UsernameTaken, "Username already registered", "username"),
-    "username_skeleton": (
-        UsernameTooSimilar,
-        "This username looks too much like one that is already registered",
-        "username",
-    ),
-    "external_id": (ExternalIdTaken, "External id already registered", "external_id"),
-    "id": (IdTaken, "Id already registered", "id"),
-}
-"""What a broken uniqueness of each column means to people; the first is named where several are broken."""
-
-CONSTRAINTS = {f"uq_denizen_users_{column}": column for column in TAKEN} | {"pk_denizen_users": "id"}
 
 _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")), shown=True)
 
@@ -229,10 +207,10 @@ async def delete_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[
     erase = (
         delete(User).where(*_exactly(user_id, versions)).returning(User.id).execution_options(synchronize_session=False)
     )
-    entry = await search.get_entry(db, user_id)
+    number = await search.get_number(db, user_id)
     if (await db.execute(erase)).one_or_none() is None:
         raise await _explain_miss(db, user_id)
-    await search.forget_entry(db, entry)
+    await search.forget_number(db, number)
 
 
 def _exactly(user_id: UUID, versions: AbstractSet[int] | None) -> list[ColumnElement[bool]]:
@@ -355,6 +333,24 @@ async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, 
     query = page_query(shape).offset(skip)
     async with reads.slow() if skip else reads.session() as db:
         return [tuple(row) for row in await db.execute(query, {**values, "limit": limit})]
+
+
+@lru_cache(maxsize=64)
+def search_statement(kind: str, words: int, *, trigrams: bool) -> Statement:
+    """Build the statement of a search; parameters: `limit` and those of the question. The last column is `total`."""
+    found = search.ranked(kind, words, trigrams=trigrams).subquery("found")
+    query = select(*READ_COLUMNS, found.c.total).join(found, found.c.user_id == User.id).order_by(found.c.rank)
+    return Statement(query, shown=True)
+
+
+async def search_users(reads: Reader, question: Question, *, limit: int) -> tuple[list[Row], int]:
+    """Return the best accounts for a question, and how many were found in all, where `search.POOL` and one more mean
+    that others were not looked at.
+    """
+    trigrams = await search.has_trigrams(reads)
+    statement = search_statement(reads.kind, question.words, trigrams=trigrams)
+    rows = await reads.rows_anew(statement, limit=limit, **question.values)
+    return [row[:-1] for row in rows], rows[0][-1] if rows else 0
 
 
 async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, exact: bool) -> int:

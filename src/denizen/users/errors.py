@@ -66,3 +66,19 @@ class ListingUnsupported(Invalid):
 
     code = "listing_unsupported"
     title = "Not a list that can be served"
+
+
+TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
+    "email_key": (EmailTaken, "Email already registered", "email"),
+    "username_key": (UsernameTaken, "Username already registered", "username"),
+    "username_skeleton": (
+        UsernameTooSimilar,
+        "This username looks too much like one that is already registered",
+        "username",
+    ),
+    "external_id": (ExternalIdTaken, "External id already registered", "external_id"),
+    "id": (IdTaken, "Id already registered", "id"),
+}
+"""What a broken uniqueness of each column means to people; the first is named where several are broken."""
+
+CONSTRAINTS = {f"uq_denizen_users_{column}": column for column in TAKEN} | {"pk_denizen_users": "id"}

@@ -24,10 +24,6 @@ MAX_VERSION = 2**31 - 1
 """What PostgreSQL's `integer` holds."""
 
 
-FOUND_BY = ("username", "email", "full_name", "external_id")
-"""The names that a search finds an account by."""
-
-
 def _at_most(column: str, length: int) -> CheckConstraint:
     """Bound a column's length in the database too: not everything that writes there is this program."""
     return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")

@@ -17,6 +17,7 @@ from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
+from denizen.search.errors import SearchInvalid
 from denizen.users import crud, service
 from denizen.users.errors import (
     EmailTaken,
@@ -143,19 +144,25 @@ async def create_user(request: Request, accounts: Here, caller: OptionalCaller, 
             "headers": {
                 **NEXT_PAGE,
                 "X-Total-Count": {"schema": {"type": "integer"}, "description": "Where `count` asked for it."},
+                "X-Results-Cut": {
+                    "schema": {"type": "boolean"},
+                    "description": "`true` where `q` found more than these.",
+                },
             }
         },
-        **responses(*_AUTH, *_ANY, RepeatedParameter, *_NAMES, ListingUnsupported, CursorInvalid),
+        **responses(*_AUTH, *_ANY, RepeatedParameter, *_NAMES, ListingUnsupported, SearchInvalid, CursorInvalid),
     },
 )
 async def list_users(
     request: Request, accounts: Here, caller: CanReadUsers, reads: Reads, query: Annotated[UserQuery, Query()]
 ) -> Response:
-    """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`."""
+    """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`; or search them by `q`."""
     page = await service.list_users(reads, accounts.cursors, query)
     headers = next_page(accounts.public_url("/users/"), request.query_params.multi_items(), page.next_cursor)
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
+    if page.cut:
+        headers["X-Results-Cut"] = "true"
     return Response(dump_users(page.rows), media_type="application/json", headers=headers)
 
 

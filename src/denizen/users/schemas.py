@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError, to_json
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
 from denizen.core.ids import parse_id
 from denizen.core.text import Instant, Storable
+from denizen.search.service import MAX_SEARCH_LENGTH
 
 MAX_LIMIT = 1000
 MAX_SKIP = 10_000_000
@@ -165,6 +166,16 @@ class UserQuery(BaseModel):
     order_by: Annotated[
         Order | None,
         Field(description="`-` for descending. By default `id`, the order of creation; with a range, its field."),
+    ] = None
+    q: Annotated[
+        str | None,
+        MaxLen(MAX_SEARCH_LENGTH),
+        Storable,
+        Field(
+            description="Search: words or parts of them, in username, e-mail, full name and external id, in any script "
+            "and case. Gives the best 1,000 at most, the best first; goes with `limit` alone.",
+            examples=["lovel"],
+        ),
     ] = None
     count: Annotated[
         Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")

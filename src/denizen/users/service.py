@@ -20,6 +20,7 @@ from denizen.core.identifiers import clean_email, email_key, identify, username_
 from denizen.core.paging import CursorInvalid, CursorSigner
 from denizen.core.rates import address_key, enforce
 from denizen.core.types import format_utc, parse_utc
+from denizen.search.service import understand
 from denizen.users import crud
 from denizen.users.crud import Row, Shape
 from denizen.users.errors import ListingUnsupported, SignUpClosed
@@ -209,11 +210,13 @@ class Page:
         rows: in the order of `READ_FIELDS`.
         next_cursor: where it goes on; `None` at the end.
         total: how many there are in all, where that was asked for.
+        cut: whether a search found more than these.
     """
 
     rows: list[Row]
-    next_cursor: str | None
-    total: int | None
+    next_cursor: str | None = None
+    total: int | None = None
+    cut: bool = False
 
 
 def plan_listing(query: UserQuery) -> Listing:
@@ -253,7 +256,8 @@ def _values_of(query: UserQuery) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: value
         for name in UserQuery.model_fields
-        if name not in {"limit", "skip", "cursor", "order_by", "count"} and (value := getattr(query, name)) is not None
+        if name not in {"limit", "skip", "cursor", "order_by", "count", "q"}
+        and (value := getattr(query, name)) is not None
     }
     if "email" in values:
         values["email"] = email_key(clean_email(values["email"]))
@@ -262,12 +266,29 @@ def _values_of(query: UserQuery) -> dict[str, Any]:
     return values
 
 
-async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery) -> Page:
-    """Serve a page of a list.
+async def search_users(reads: Reader, query: UserQuery, asked: str) -> Page:
+    """Serve the best accounts for what somebody typed.
 
     Raises:
-        ListingUnsupported, CursorInvalid, EmailInvalid, UsernameInvalid: the question cannot be answered as it stands.
+        ListingUnsupported: something else than `limit` was asked for beside it.
+        SearchInvalid: nothing to search for.
     """
+    beside = sorted(query.model_fields_set - {"q", "limit"})
+    if beside:
+        raise ListingUnsupported(f"A search goes with limit alone, not with {beside[0]}.", field=beside[0])
+    rows, found = await crud.search_users(reads, understand(asked, reads.kind), limit=query.limit)
+    return Page(rows, cut=found > len(rows))
+
+
+async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery) -> Page:
+    """Serve a page of a list, or of a search.
+
+    Raises:
+        ListingUnsupported, SearchInvalid, CursorInvalid, EmailInvalid, UsernameInvalid: the question cannot be answered
+            as it stands.
+    """
+    if query.q is not None:
+        return await search_users(reads, query, query.q)
     listing = plan_listing(query)
     place = (
         _Place.of(listing) if query.cursor is None else _Place.read(listing, cursors.read(listing.name, query.cursor))

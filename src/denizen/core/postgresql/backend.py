@@ -82,6 +82,10 @@ class PostgreSQLBackend:
             (await driver_of(connection)).deadline = time.monotonic() + seconds
             yield db
 
+    async def rows_anew(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one SELECT as `rows` does, without preparing it."""
+        return await self._kept.rows(sql, parameters, prepare=False)
+
     async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Run one SELECT on a psycopg connection of the reading pool."""
         for _ in range(self._options.pool_size):

@@ -39,8 +39,13 @@ class KeptConnections:
         self._idle: list[tuple[PoolProxiedConnection, float]] = []
         self._forgotten: list[PoolProxiedConnection] = []
 
-    async def rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    async def rows(self, sql: str, parameters: Any, *, prepare: bool | None = None) -> list[tuple[Any, ...]]:
         """Run one SELECT and give its rows.
+
+        Args:
+            sql: with psycopg's placeholders.
+            parameters: by name.
+            prepare: `False` for never, so that each run is planned for its parameters; otherwise after some runs.
 
         Raises:
             sqlalchemy.exc.TimeoutError: no connection came free in time.
@@ -56,7 +61,7 @@ class KeptConnections:
         try:
             lent = self._take_kept() or await self._take_from_pool(until)
             _driver_of(lent).deadline = until
-            return await self._run(lent, sql, parameters)
+            return await self._run(lent, sql, parameters, prepare)
         finally:
             self._places.release()
 
@@ -80,12 +85,14 @@ class KeptConnections:
         except TimeoutError:
             raise SQLAlchemyTimeout("no reading connection came free in time") from None
 
-    async def _run(self, lent: PoolProxiedConnection, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    async def _run(
+        self, lent: PoolProxiedConnection, sql: str, parameters: Any, prepare: bool | None
+    ) -> list[tuple[Any, ...]]:
         keep = False
         driver = _driver_of(lent)
         try:
             cursor = driver.cursor()
-            await cursor.execute(sql, parameters)
+            await cursor.execute(sql, parameters, prepare=prepare)
             rows: list[tuple[Any, ...]] = await cursor.fetchall()
             keep = self._keep and not driver.closed
         except BaseException as error:

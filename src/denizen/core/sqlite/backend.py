@@ -37,6 +37,7 @@ class SQLiteBackend:
     """
 
     def __init__(self, path: Path, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
+        self._seconds = options.timeout
         with ExitStack() as stack:
             self._threads = ReadingThreads(
                 path, threads=options.reading_threads, busy_timeout=options.timeout, seconds=options.slow_timeout
@@ -113,6 +114,10 @@ class SQLiteBackend:
     async def rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
         """Run one SELECT in place."""
         return await self._in_place.rows(sql, parameters)
+
+    async def rows_anew(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """Run one SELECT on a thread. SQLite plans without looking at the parameters: nothing to make anew."""
+        return (await self._threads.run(sql, parameters, seconds=self._seconds)).rows
 
     async def close(self) -> None:
         """Close all; what is in use is refused and undone. The writer is last, so that it can fold the WAL back into

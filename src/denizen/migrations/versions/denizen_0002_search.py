@@ -19,8 +19,7 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 _ON_SQLITE = """
 CREATE VIRTUAL TABLE denizen_search_index USING fts5(
-    text, content='denizen_search', content_rowid='number', tokenize='trigram case_sensitive 1', detail='none',
-    columnsize=0
+    text, tokenize='trigram case_sensitive 1', detail='none', columnsize=0
 )
 """
 
@@ -37,7 +36,8 @@ _INDEX = """
 DO $$ BEGIN
     EXECUTE (
         SELECT format(
-            'CREATE INDEX ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops)', nspname
+            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops) '
+            'WITH (gin_pending_list_limit = 512)', nspname
         )
         FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
         WHERE extname = 'pg_trgm'
