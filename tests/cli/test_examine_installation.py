@@ -61,6 +61,7 @@ async def test_healthy_sqlite_installation_is_all_ok(look: Examine) -> None:
         "database",
         "schema",
         "case_duplicates",
+        "search",
         "clock",
     ]
     assert not any(finding.advice for finding in findings.values())
