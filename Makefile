@@ -12,7 +12,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all coverage check lint format types contracts bench lock clean
+.PHONY: help serve test test-all coverage check lint format types contracts bench plot lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,9 +47,13 @@ format: $(DEV)  ## rewrite the code in the one format
 bench: $(DEV)  ## measure against the tutorial's own application, side by side
 	$(BIN)/python -m benchmarks $(ARGS)
 
+plot: .venv/.installed-plot  ## draw the growth of the newest run of `make bench` into the docs
+	$(BIN)/python -m benchmarks.plot docs/images/growth.svg
+
 lock: $(DEV)  ## write the lock files anew: make lock ARGS=--upgrade
 	$(BIN)/$(LOCK) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	$(BIN)/$(LOCK) $(ARGS) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/$(LOCK) $(ARGS) --group plot -c requirements/dev.txt -o requirements/plot.txt
 	$(BIN)/$(LOCK) $(ARGS) --group build -c requirements/dev.txt -o requirements/build.txt
 
 clean:  ## remove .venv and all caches; databases and keys stay

@@ -123,7 +123,7 @@ class Denizen:
 
     def __post_init__(self) -> None:
         secret = secrets.token_urlsafe(48)
-        self._settings = {"DENIZEN_DATABASE_URL": self.databases.create("denizen"), "DENIZEN_SECRET_KEY": secret}
+        self._settings = {"DENIZEN_DATABASE_URL": self.databases.create(self.name), "DENIZEN_SECRET_KEY": secret}
         command = [sys.executable, "-m", "denizen", "serve", "--host", "127.0.0.1", "--port"]
         self.server = Server(command, settings=self._settings, folder=self.folder, probe="/healthz")
 
@@ -146,7 +146,7 @@ class Denizen:
         if not path.exists():
             write(make_people(users, start=start), path)
         done = self.run("users", "import", str(path))
-        self.databases.settle("denizen")
+        self.databases.settle(self.name)
         return done
 
     def fill(self, users: int) -> None:
@@ -172,7 +172,7 @@ class Denizen:
 
 def make_key(denizen: Denizen) -> str:
     """Make an API key and return its token."""
-    done = denizen.run("keys", "create", "--name", "bench", "--scopes", "users:read,users:write,keys:write", "--json")
+    done = denizen.run("keys", "create", "--name", "bench", "--scopes", "all", "--json")
     return str(json.loads(done.output)["token"])
 
 

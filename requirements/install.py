@@ -1,6 +1,6 @@
 """Make `.venv` and install the pinned packages and the project itself, with the standard library alone.
 
-    python requirements/install.py runtime|dev      (the Makefile does)
+    python requirements/install.py runtime|dev|plot      (the Makefile does)
 
 Two calls at once are safe: the second waits for the first, sees that all is done, and does nothing.
 """
@@ -22,6 +22,7 @@ PYTHON = VENV / "bin" / "python"
 # `build` has what makes an editable install; with it here, pip need not fetch an unpinned one of its own accord.
 # `dev` holds all of `runtime`, in the same versions.
 LOCKS = {"runtime": ("build", "runtime"), "dev": ("build", "runtime", "dev"), "project": ()}
+LOCKS["plot"] = (*LOCKS["dev"], "plot")
 
 
 def main(kind: str) -> None:
@@ -92,6 +93,6 @@ def fingerprint(name: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ("runtime", "dev"):
-        sys.exit("usage: install.py runtime|dev")
+    if len(sys.argv) != 2 or sys.argv[1] not in ("runtime", "dev", "plot"):
+        sys.exit("usage: install.py runtime|dev|plot")
     main(sys.argv[1])

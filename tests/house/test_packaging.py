@@ -139,13 +139,14 @@ def test_packaging_service_starts_the_server_and_gives_it_time_to_stop() -> None
 
 def test_packaging_dependencies_are_each_explained_and_locked() -> None:
     groups = PROJECT["dependency-groups"]
-    developing = [line for group in groups.values() for line in group if isinstance(line, str)]
+    developing = [line for name in ("build", "dev") for line in groups[name] if isinstance(line, str)]
     records = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "adr").glob("*.md"))
     explained = {
         name for row in re.findall(r"^\| ([a-z0-9, -]+) \|", records, re.MULTILINE) for name in row.split(", ")
     }
 
-    for lock, wanted in [("runtime", PROJECT["project"]["dependencies"]), ("dev", developing)]:
+    locks = {"runtime": PROJECT["project"]["dependencies"], "dev": developing, "plot": groups["plot"]}
+    for lock, wanted in locks.items():
         names = {re.split(r"[\[<>=;]", line)[0] for line in wanted}
         locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE))
         assert names <= locked, "make lock"
