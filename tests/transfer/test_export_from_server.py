@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from tests.transfer.conftest import crowd
 MANY = 100_000
 """About 20 MB: more than the sockets between a server and its client hold."""
 
-SCARCE = {"database_pool_size": 2, "database_pool_timeout": 1, "database_timeout": 10}
+SCARCE: dict[str, Any] = {"database_pool_size": 2, "database_pool_timeout": 1, "database_timeout": 10}
 
 
 class Download:
