@@ -94,6 +94,23 @@ async def test_file_that_is_torn_is_broken_off(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_server_that_ends_its_connections_costs_no_file(
+    accounts: Accounts, database_url: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    await crowd(accounts, MANY)
+    await accounts.close()
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database_url.rpartition('/')[2]}'"
+    async with serving(tmp_path, database_url) as server, download(server) as whole:
+        lines = 0
+        while chunk := await whole.chunk():
+            lines += chunk.count(b"\n")
+            await asyncio.to_thread(postgres.execute, end)
+
+        assert lines == MANY
+
+
+@pytest.mark.timeout(180)
 async def test_client_that_goes_away_ends_the_reading(accounts: Accounts, database_url: str, tmp_path: Path) -> None:
     await crowd(accounts, MANY)
     await accounts.close()

@@ -12,10 +12,11 @@ import hashlib
 import json
 import sqlite3
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -42,6 +43,8 @@ from denizen.transfer.schemas import STORED, Account, Format, RowResult
 from denizen.users.crud import TAKEN, Shape, page_query
 from denizen.users.models import User
 from denizen.users.service import Listing
+
+T = TypeVar("T")
 
 KINDS: Final = tuple(TAKEN)
 """The columns that two accounts cannot share, in the order in which a clash is told."""
@@ -207,6 +210,9 @@ Key = tuple[Any, ...]
 _AHEAD: Final = 2
 """Parts that are read at the same time: while one is on its way here, the database writes the next."""
 
+_TRIES: Final = 3
+_TRY_AFTER: Final = 1.0
+
 _MOST: Final = 50_000
 """Rows of one part, lest a part that others fill while it is being read does not fit into memory."""
 
@@ -290,25 +296,41 @@ async def read_parts(database: Database, extract: Extract, *, size: int) -> Asyn
         size: how many rows a part has, but for the last.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database is away, or others have put so many into one part that they do not fit into memory.
     """
     reads, after, more = deque[asyncio.Task[Part]](), None, True
-    few = "id__in" in extract.listing.conditions
+    few, ahead = "id__in" in extract.listing.conditions, min(_AHEAD, database.options.pool_size)
     try:
         while more or reads:
-            while more and len(reads) < _AHEAD:
-                upto = None if few else await _find_bound(database.read, extract, after=after, size=size)
+            while more and len(reads) < ahead:
+                find = partial(_find_bound, database.read, extract, after=after, size=size)
+                upto = None if few else await _patiently(find, begun=after is not None)
                 more = upto is not None
                 if reads and not more:  # whom a change moves to the end, out of a part before it was read, is there
                     await asyncio.wait(reads)
-                reads.append(asyncio.create_task(_read_part(database, extract, after=after, upto=upto)))
+                read = partial(_read_part, database, extract, after=after, upto=upto)
+                reads.append(asyncio.create_task(_patiently(read, begun=after is not None)))
                 after = upto
-            yield await reads[0]
+            part = await reads[0]
+            if part.rows == _MOST:
+                raise Unavailable("Others bring in accounts faster than they can be taken out. Try again.")
+            yield part
             reads.popleft()
     finally:
-        for read in reads:
-            read.cancel()
+        for task in reads:
+            task.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
+
+
+async def _patiently(read: Callable[[], Awaitable[T]], *, begun: bool) -> T:
+    """Read again what could not be read, since the keys it lies between stay: a server that is started anew, or busy,
+    breaks off no file that is half written. Before there is one, whoever asks is told at once.
+    """
+    for _ in range(_TRIES if begun else 0):
+        with suppress(Unavailable):
+            return await read()
+        await asyncio.sleep(_TRY_AFTER)
+    return await read()
 
 
 async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, size: int) -> Key | None:
@@ -320,11 +342,7 @@ async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, siz
 
 
 async def _read_part(database: Database, extract: Extract, *, after: Key | None, upto: Key | None) -> Part:
-    """Return the lines of all rows behind `after`, up to and with `upto`.
-
-    Raises:
-        Unavailable: others have put so many in between the two that they do not fit into memory.
-    """
+    """Return the lines of the rows behind `after`, up to and with `upto`; `_MOST` of them at most."""
     listing = extract.listing
     values = {**listing.values, **_numbered("after", after), **_numbered("upto", upto), "limit": _MOST}
     reads, kind = database.read, database.kind
@@ -335,10 +353,7 @@ async def _read_part(database: Database, extract: Extract, *, after: Key | None,
         written = (extract.form, extract.columns, kind)
         statement = _part_statement(listing.order, listing.conditions, written, after is not None, upto is not None)
         (found,) = await reads.slow_rows(statement, **values)
-    part = Part(found[0] or b"", found[1])
-    if part.rows == _MOST:
-        raise Unavailable("Others bring in accounts faster than they can be taken out. Try again.", retry_after=60)
-    return part
+    return Part(found[0] or b"", found[1])
 
 
 def _numbered(name: str, key: Key | None) -> dict[str, Any]:
