@@ -287,9 +287,7 @@ class Corpus:
         return self._request("cursor", "GET", f"/users/?cursor={quote(cut, safe='')}{more}")
 
     def _header(self) -> Attack:
-        method, path = self._pick(
-            [("GET", "/users/"), ("GET", "/users/export"), ("GET", self._account()), self._target()]
-        )
+        method, path = self._pick([("GET", "/users/"), ("GET", self._account()), self._target()])
         lines = [self._pick(HEADERS) for _ in range(self._random.randint(1, 4))]
         return self._request("header", method, path, None if method == "GET" else b"{}", *lines)
 
