@@ -14,12 +14,20 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+from .contenders import Denizen
+from .databases import Databases
+from .figures import Figure, at_least
+from .plan import Plan
+from .processes import run
 
 if TYPE_CHECKING:
     from denizen.transfer.schemas import Account
 
+SHARE_TARGET = at_least(0.5)
 BATCH = 5_000
 CACHE_KIB = 16_000  # as an import has
 
@@ -79,6 +87,32 @@ def into_postgresql(url: str, accounts: Sequence[Account]) -> float:
                     copy.write_row(row)
         database.commit()
         return perf_counter() - began
+
+
+def measure_share(plan: Plan, databases: Databases) -> list[Figure]:
+    """Import the same people into fresh databases, in turn with the bare way; the median round of each counts.
+
+    The command is timed from its start to its end, interpreter included.
+    """
+    plan.tell(f"{databases.title}: importing {plan.users:,} people {plan.rounds} times beside the bare way")
+    seconds: dict[str, list[float]] = {"bare": [], "import": []}
+    for number in range(plan.rounds):
+        for way, taken in seconds.items():
+            denizen = Denizen(databases, plan.folder, name=f"{way}_{number}")
+            denizen.prepare()
+            if way == "import":
+                taken.append(denizen.take(plan.users).seconds)
+            else:
+                path = str(denizen.people(plan.users))
+                command = [sys.executable, "-m", "benchmarks.bare_import", denizen.url, path]
+                taken.append(json.loads(run(command, settings={}, folder=plan.folder).output)["seconds"])
+            databases.drop(denizen.name)
+    bare, whole = (plan.users / median(taken) for taken in seconds.values())
+    return [
+        Figure(f"bare import of {plan.users:,} people", databases.title, bare, "rows/s"),
+        Figure(f"import of {plan.users:,} people beside it", databases.title, whole, "rows/s"),
+        Figure("... in the bare one", databases.title, whole / bare, "times", SHARE_TARGET),
+    ]
 
 
 def main() -> int:

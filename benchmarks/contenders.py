@@ -127,6 +127,11 @@ class Denizen:
         command = [sys.executable, "-m", "denizen", "serve", "--host", "127.0.0.1", "--port"]
         self.server = Server(command, settings=self._settings, folder=self.folder, probe="/healthz")
 
+    @property
+    def url(self) -> str:
+        """Of its database."""
+        return self._settings["DENIZEN_DATABASE_URL"]
+
     def run(self, *command: str) -> Run:
         """Run a `denizen` command to its end."""
         return run([sys.executable, "-m", "denizen", *command], settings=self._settings, folder=self.folder)
@@ -140,12 +145,16 @@ class Denizen:
             self.run("migrate", "up")
         self.token = make_key(self)
 
-    def take(self, users: int, *, start: int = 0) -> Run:
-        """Import `users` people without passwords from a CSV file, the first of them number `start`."""
+    def people(self, users: int, *, start: int = 0) -> Path:
+        """Return a CSV file of people, written at the first call."""
         path = self.folder / f"people-{start}-{users}.csv"
         if not path.exists():
             write(make_people(users, start=start), path)
-        done = self.run("users", "import", str(path))
+        return path
+
+    def take(self, users: int, *, start: int = 0) -> Run:
+        """Import `users` people without passwords from a CSV file, the first of them number `start`."""
+        done = self.run("users", "import", str(self.people(users, start=start)))
         self.databases.settle(self.name)
         return done
 

@@ -39,6 +39,13 @@ class Databases:
             return f"sqlite:///{self.folder / name}.db"
         return self._postgres.create_database(name)
 
+    def drop(self, name: str) -> None:
+        """Let go of a database, and of the room it takes."""
+        if self._postgres is not None:
+            self._postgres.drop_database(name)
+        for path in self.folder.glob(f"{name}.db*"):
+            path.unlink()
+
     def settle(self, name: str) -> None:
         """Do what autovacuum does in the minutes after a bulk load, so that both peers are measured after it."""
         if self._postgres is not None:

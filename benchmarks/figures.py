@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .load import Load
+
+if TYPE_CHECKING:
+    from .curve import Point
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Results:
 
     comparisons: list[Comparison] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
 
     @property
     def missed(self) -> int:

@@ -10,8 +10,10 @@ from typing import Literal
 from .databases import Kind
 from .load import Generator
 
-Part = Literal["traffic", "memory", "start", "import", "keyset"]
-PARTS: tuple[Part, ...] = ("traffic", "memory", "start", "import", "keyset")
+Part = Literal["traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "growth"]
+PARTS: tuple[Part, ...] = (
+    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "growth",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
-"""One kind of database, all that is measured on it: fill, compare, start, grow."""
+"""One kind of database, all that is measured on it: fill, compare, start, grow, search, export."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from statistics import median
 
+from .bare_import import measure_share
+from .beside import measure_beside
 from .contenders import Contender, Denizen, Tutorial
+from .curve import measure_curve
 from .databases import Databases
+from .export import measure_export
 from .figures import Figure, Results, at_least, at_most
+from .finding import measure_search
 from .growth import measure_pages
-from .plan import Plan
+from .plan import Part, Plan
 from .processes import MIB
 from .traffic import MEMORY_TARGET, clear, compare, loaded_for, soak
 
@@ -26,10 +32,27 @@ def measure(plan: Plan, databases: Databases, results: Results) -> None:
         results.figures += measure_import(plan, databases.title, denizen, plan.users)
     if plan.wants("traffic", "memory"):
         measure_requests(plan, databases, denizen, results)
-    if denizen and plan.wants("start"):
-        results.figures.append(measure_start(plan, databases.title, denizen))
-    if denizen and plan.wants("keyset"):
-        results.figures += measure_growth(plan, databases.title, denizen)
+    if denizen:
+        measure_denizen(plan, databases, denizen, results)
+
+
+def measure_denizen(plan: Plan, databases: Databases, denizen: Denizen, results: Results) -> None:
+    """Measure what has no counterpart in the tutorial's application."""
+    title = databases.title
+    steps: tuple[tuple[tuple[Part, ...], Callable[[], list[Figure]]], ...] = (
+        (("import",), lambda: measure_share(plan, databases)),
+        (("start",), lambda: [measure_start(plan, title, denizen)]),
+        (("beside",), lambda: measure_with_server(denizen, lambda: measure_beside(plan, title, denizen))),
+        (("keyset", "search"), lambda: fill_up(plan, title, denizen)),
+        (("keyset",), lambda: measure_with_server(denizen, lambda: measure_pages(plan, title, denizen))),
+        (("search",), lambda: measure_search(plan, databases, denizen.url, users=plan.many)),
+        (("export",), lambda: measure_export(plan, title, denizen)),
+    )
+    for parts, step in steps:
+        if plan.wants(*parts):
+            results.figures += step()
+    if plan.wants("growth"):
+        results.points += measure_curve(plan, databases)
 
 
 def measure_import(plan: Plan, title: str, denizen: Denizen, users: int, *, start: int = 0) -> list[Figure]:
@@ -78,11 +101,15 @@ def measure_start(plan: Plan, title: str, denizen: Denizen) -> Figure:
     return Figure("start of serve to /healthz", title, median(taken), "s", START_TARGET)
 
 
-def measure_growth(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
-    """Fill the database up, and measure the last page of it against the first."""
+def fill_up(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
+    """Import people until there are as many as the last page and searches are measured among."""
     more = plan.many - plan.users
-    figures = measure_import(plan, title, denizen, more, start=plan.users) if more > 0 else []
+    return measure_import(plan, title, denizen, more, start=plan.users) if more > 0 else []
+
+
+def measure_with_server(denizen: Denizen, measure_it: Callable[[], list[Figure]]) -> list[Figure]:
+    """Measure something while the server is up."""
     with ExitStack() as running:
         running.callback(denizen.server.stop)
         denizen.server.start()
-        return [*figures, *measure_pages(plan, title, denizen)]
+        return measure_it()

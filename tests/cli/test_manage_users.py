@@ -157,7 +157,10 @@ def test_emptied_fields_and_found_people(command: Command) -> None:
     assert (emptied.row["is_active"], emptied.row["version"]) == (True, 2)
     assert command("users", "list", "--email", "ADA@EXAMPLE.ORG", "--json").row == emptied.row
     assert command("users", "list", "--username", "ada", "--json").rows == []
-    assert command("users", "list", "--inactive", "--count", "--json").err == '{"next_cursor": null, "total": 0, "cut": false}\n'
+    assert (
+        command("users", "list", "--inactive", "--count", "--json").err
+        == '{"next_cursor": null, "total": 0, "cut": false}\n'
+    )
 
 
 def test_commands_leave_the_password_nowhere_and_a_wrong_folder_empty(denizen: Run, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+
+from pydantic import Field
 
 from denizen.core.errors import DenizenError
 from denizen.core.identifiers import (
@@ -37,6 +39,7 @@ from denizen.transfer.errors import (
     VersionInvalid,
 )
 from denizen.users.models import MAX_HASH_LENGTH
+from denizen.users.schemas import UserFilter
 
 Format = Literal["csv", "ndjson"]
 Outcome = Literal["created", "valid", "refused"]
@@ -320,3 +323,17 @@ def make_account(row_line: int, values: dict[str, Any], *, at: str, reads_hash: 
         row_line,
         password,
     )
+
+
+# --- Out -----------------------------------------------------------------------------------------------
+
+
+class ExportQuery(UserFilter):
+    """Which accounts, and how they are written."""
+
+    format: Annotated[
+        Format | None, Field(description="Without it `Accept` decides between the two; NDJSON by default.")
+    ] = None
+    with_hashes: Annotated[
+        bool, Field(description="With `hashed_password`, which needs the scope `users:hashes` as well.")
+    ] = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import DataError, IntegrityError
@@ -21,14 +21,17 @@ from denizen.core.events import record
 from denizen.core.hashing import HashingBusy, Lane
 from denizen.core.types import format_utc
 from denizen.transfer import crud
-from denizen.transfer.crud import KINDS, Seen, Taken
+from denizen.transfer.adapters.formats import make_writer
+from denizen.transfer.crud import KINDS, Extract, Part, Seen, Taken
 from denizen.transfer.errors import RowRejected
 from denizen.transfer.events import UsersImported
-from denizen.transfer.schemas import Account, Row, RowReader, RowResult, make_account, refused
+from denizen.transfer.schemas import EXPORTED, Account, Format, Row, RowReader, RowResult, make_account, refused
 from denizen.users.errors import TAKEN
+from denizen.users.schemas import UserFilter
+from denizen.users.service import plan_filter
 
 MAX_BATCH: Final = 5_000
-EXPORT_BATCH: Final = 5_000
+EXPORT_BATCH: Final = 10_000
 
 _LEAST_BATCH: Final = 2_000
 """Fewer are written more slowly: each batch touches pages all over nine indexes."""
@@ -101,34 +104,40 @@ async def import_users(
         seen.close()
 
 
-async def export_users(
-    database: Database, *, is_active: bool | None = None, with_hashes: bool = False, batch: int = EXPORT_BATCH
-) -> AsyncGenerator[list[tuple[Any, ...]]]:
-    """Read all accounts in the order of their ids, each batch a short read of its own.
+# --- Out ---------------------------------------------------------------------------------------------
 
-    What changes meanwhile is read as it is when its turn comes; an account that is there all the time comes once.
+
+def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool) -> Extract:
+    """Turn what was asked for into what an index serves.
+
+    Raises:
+        ListingUnsupported, EmailInvalid, UsernameInvalid: as a list under this filter.
+    """
+    return Extract(plan_filter(asked), form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
+
+
+async def export_users(database: Database, extract: Extract, *, size: int = EXPORT_BATCH) -> AsyncGenerator[Part]:
+    """Give a file of accounts, in the order of their ids or of their range's field.
+
+    What changes meanwhile is read as it is when its turn comes; an account that is there all the time comes once. Under
+    a range of `updated_at` one that changes meanwhile may come twice, since it moves to the end.
 
     Args:
         database: to read.
-        is_active: only those that are, or are not.
-        with_hashes: with the hash of the password as last column.
-        batch: how many to read at once.
+        extract: what.
+        size: how many rows a part has.
 
     Yields:
-        Rows of `EXPORTED`, as text and numbers.
+        The parts, at least one, of which the first begins with the header. Closing the generator ends what is read.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database is away; what was given until then is no whole file.
     """
-    after: str | None = None
-    while True:
-        async with database.read.slow() as db:
-            rows = await crud.list_accounts(db, after=after, limit=batch, is_active=is_active, with_hashes=with_hashes)
-        if rows:
-            yield rows
-            after = rows[-1][0]
-        if len(rows) < batch:
-            return
+    header = make_writer(extract.form, extract.columns).begin().encode()
+    async with aclosing(crud.read_parts(database, extract, size=size)) as parts:
+        async for part in parts:
+            yield Part(header + part.data, part.rows) if header else part
+            header = b""
 
 
 # --- Batches -----------------------------------------------------------------------------------------

@@ -148,12 +148,32 @@ def _read_ids(value: Any) -> Any:
     return tuple(sorted({found for part in parts if (found := parse_id(part.strip())) is not None}))
 
 
-class UserQuery(BaseModel):
-    """Which accounts, in which order, from where on. A parameter that is none of these is refused: ignored, it would
-    return everyone.
-    """
+class UserFilter(BaseModel):
+    """Which accounts. A parameter that is none of these is refused: ignored, it would return everyone."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    email: Annotated[Email | None, Field(description="In any case.")] = None
+    username: Annotated[Username | None, Field(description="In any case.")] = None
+    external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID_LENGTH), Storable] = None
+    is_active: bool | None = None
+    id__in: Annotated[
+        tuple[UUID, ...] | None,
+        BeforeValidator(_read_ids),
+        Field(description=f"Ids, separated by commas or one by one; at most {MAX_IDS}."),
+    ] = None
+    created_at__gte: Instant | None = None
+    created_at__gt: Instant | None = None
+    created_at__lte: Instant | None = None
+    created_at__lt: Instant | None = None
+    updated_at__gte: Instant | None = None
+    updated_at__gt: Instant | None = None
+    updated_at__lte: Instant | None = None
+    updated_at__lt: Instant | None = None
+
+
+class UserQuery(UserFilter):
+    """Which accounts, in which order, from where on."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many, at most 1000.")] = 10
     skip: Annotated[
@@ -180,20 +200,3 @@ class UserQuery(BaseModel):
     count: Annotated[
         Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")
     ] = None
-    email: Annotated[Email | None, Field(description="In any case.")] = None
-    username: Annotated[Username | None, Field(description="In any case.")] = None
-    external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID_LENGTH), Storable] = None
-    is_active: bool | None = None
-    id__in: Annotated[
-        tuple[UUID, ...] | None,
-        BeforeValidator(_read_ids),
-        Field(description=f"Ids, separated by commas or one by one; at most {MAX_IDS}."),
-    ] = None
-    created_at__gte: Instant | None = None
-    created_at__gt: Instant | None = None
-    created_at__lte: Instant | None = None
-    created_at__lt: Instant | None = None
-    updated_at__gte: Instant | None = None
-    updated_at__gt: Instant | None = None
-    updated_at__lte: Instant | None = None
-    updated_at__lt: Instant | None = None

@@ -119,6 +119,10 @@ class SQLiteBackend:
         """Run one SELECT on a thread. SQLite plans without looking at the parameters: nothing to make anew."""
         return (await self._threads.run(sql, parameters, seconds=self._seconds)).rows
 
+    async def slow_rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """Run one SELECT on a thread."""
+        return (await self._threads.run(sql, parameters)).rows
+
     async def close(self) -> None:
         """Close all; what is in use is refused and undone. The writer is last, so that it can fold the WAL back into
         the file.
