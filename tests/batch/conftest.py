@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from httpx import AsyncClient, Response
+from httpx import ASGITransport, AsyncClient, Response
 
-from tests.conftest import PATIENT
+from denizen.app import create_app
+from denizen.core.deps import installs_of
+from denizen.core.hashing import NullHasher
+from denizen.settings import Settings
+from tests.conftest import BASE_URL, PATIENT
 
 Send = Callable[..., Awaitable[Response]]
 
@@ -29,6 +33,16 @@ def send(admin: AsyncClient) -> Send:
         return await admin.post("/users/batch", content=body, headers={"Content-Type": "application/json", **headers})
 
     return post
+
+
+@pytest.fixture
+async def other(settings: Settings) -> AsyncIterator[AsyncClient]:
+    """Another worker on the same database: nothing in memory is shared."""
+    app = create_app(settings, hasher=NullHasher())
+    async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as client:
+        yield client
+    for accounts in installs_of(app):
+        await accounts.close()
 
 
 def create(name: str, **fields: Any) -> dict[str, Any]:

@@ -276,18 +276,24 @@ async def test_same_batch_under_one_key_is_done_once(admin: AsyncClient, send: S
     assert (await names(admin)).keys() == {"ada", "eve"}
 
 
-async def test_two_batches_at_once_on_the_same_people(admin: AsyncClient, make_user: MakeUser, send: Send) -> None:
-    """In opposite orders: on PostgreSQL each would hold what the other waits for."""
+async def test_two_batches_at_once_on_the_same_people(
+    admin: AsyncClient, other: AsyncClient, make_user: MakeUser, send: Send
+) -> None:
+    """In opposite orders, on two workers: on PostgreSQL each would hold what the other waits for."""
     ids = [(await make_user())["id"] for _ in range(30)]
     forwards = [[patch(user_id, full_name=f"F{place}"), create(f"new{place}")] for place, user_id in enumerate(ids)]
     one = [operation for pair in forwards for operation in pair]
 
-    answers = await asyncio.gather(*(send(*operations) for operations in (one, one[::-1]) * 3))
+    other.headers.update(admin.headers)
+    answers = await asyncio.gather(
+        *(send(*operations) for operations in (one, one[::-1]) * 3),
+        *(other.post("/users/batch", json={"operations": operations}) for operations in (one[::-1], one) * 3),
+    )
     singles = await asyncio.gather(
-        send(*one), *(admin.patch(f"/users/{user_id}", json={"external_id": user_id}) for user_id in ids[::-1])
+        send(*one), *(other.patch(f"/users/{user_id}", json={"external_id": user_id}) for user_id in ids[::-1])
     )
 
-    assert [answer.status_code for answer in answers] == [200] * 6
+    assert [answer.status_code for answer in answers] == [200] * 12
     assert [answer.json()["succeeded"] for answer in answers].count(60) == 1
     assert {answer.status_code for answer in singles} == {200}
     assert len(await names(admin)) == 60

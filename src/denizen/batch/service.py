@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
@@ -97,6 +98,30 @@ async def run_batch(
         Unavailable, StorageFull: nothing of it was done, unless the commit itself was cut off.
     """
     acts = await _hash_passwords(accounts, await _judge_all(accounts, operations))
+    async with _one_at_a_time(accounts):
+        return await _write(accounts, acts, finish)
+
+
+@asynccontextmanager
+async def _one_at_a_time(accounts: Accounts) -> AsyncIterator[None]:
+    """Let no two batches of this process queue for the database: whoever writes one account comes in between."""
+    lock = accounts.batching
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await lock.acquire()
+    except TimeoutError:
+        raise Unavailable("Other batches are being written. Try again in a moment.", retry_after=5) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _write(
+    accounts: Accounts,
+    acts: Sequence[_Act | Outcome],
+    finish: Callable[[AsyncSession, list[Outcome]], Awaitable[T]],
+) -> T:
     tries_left, committing = _TRIES, False
     while True:
         tries_left -= 1

@@ -287,21 +287,20 @@ async def _edit_all(
     accounts: Accounts, values: dict[str, Any], data: UserUpdate, out: Output, *, dry_run: bool, yes: bool
 ) -> None:
     """Show what would be changed, ask, and change it, a short transaction for every few accounts."""
-    began = accounts.clock()
     shape = crud.Shape(conditions=tuple(sorted(values)))
     tally = _Tally(await crud.count_users(accounts.database.read, shape, values, exact=True))
+    last = await _read(accounts, values, limit=1, descending=True)  # who comes later was not asked about
     if tally.matched and not out.json:
         first = await _read(accounts, values, limit=_SHOWN)
         out.table(
             [_preview(row, data) for row in first], columns=("id", "username", "email", *sorted(data.model_fields_set))
         )
     out.say(f"{tally.matched:,} accounts match." if tally.matched else "No account matches.")
-    if tally.matched and not dry_run:
+    if last and not dry_run:
         confirm(f"Change {tally.matched:,} accounts?", yes=yes)
         with progress("Changing", total=tally.matched, unit="accounts", quiet=out.json) as done:
-            async for rows in _pages(accounts, values):
-                # Who came after the count was not asked about.
-                await _change(accounts, values, [row for row in rows if row["created_at"] <= began], data, tally, out)
+            async for rows in _pages(accounts, values, until=last[0]["id"]):
+                await _change(accounts, values, rows, data, tally, out)
                 done(len(rows))
     out.row({**asdict(tally), "dry_run": dry_run}, title=None if out.json else "Would change" if dry_run else "Changed")
     if tally.failed:
@@ -318,20 +317,22 @@ def _word(value: object) -> str:
 
 
 async def _read(
-    accounts: Accounts, values: Mapping[str, Any], *, limit: int, after: UUID | None = None
+    accounts: Accounts, values: Mapping[str, Any], *, limit: int, after: UUID | None = None, descending: bool = False
 ) -> list[dict[str, Any]]:
     """Read accounts that match, in the order of their ids, on a thread: no index may serve these filters together."""
-    shape = crud.Shape(after=after is not None, conditions=tuple(sorted(values)))
+    shape = crud.Shape(descending=descending, after=after is not None, conditions=tuple(sorted(values)))
     async with accounts.database.read.slow() as db:
         rows = await db.execute(crud.page_query(shape), {**values, "limit": limit, "after_0": after})
         return [dict(zip(READ_FIELDS, row, strict=True)) for row in rows]
 
 
-async def _pages(accounts: Accounts, values: Mapping[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
+async def _pages(accounts: Accounts, values: Mapping[str, Any], *, until: UUID) -> AsyncIterator[list[dict[str, Any]]]:
     after = None
     while rows := await _read(accounts, values, limit=_AT_ONCE, after=after):
-        yield rows
+        yield [row for row in rows if row["id"] <= until]
         after = rows[-1]["id"]
+        if after >= until:
+            return
 
 
 async def _change(
