@@ -45,6 +45,12 @@ async def other(settings: Settings) -> AsyncIterator[AsyncClient]:
         await accounts.close()
 
 
+async def names(client: AsyncClient) -> dict[str, dict[str, Any]]:
+    """All accounts, by username."""
+    listed = await client.get("/users/", params={"limit": 1000})
+    return {user["username"]: user for user in listed.json()}
+
+
 def create(name: str, **fields: Any) -> dict[str, Any]:
     return {"op": "create", "user": {"username": name, "email": f"{name}@example.org", **fields}}
 

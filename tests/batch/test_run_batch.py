@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-from fastapi import FastAPI
 from httpx import AsyncClient
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
-from denizen.core.deps import installs_of
-from denizen.core.errors import Conflict
-from denizen.core.events import Event
-from denizen.core.feature import Feature
-from denizen.core.hashing import Lane, NullHasher
-from denizen.features import FEATURES
-from denizen.settings import Settings
+from denizen.core.hashing import Lane
 from denizen.users import crud
-from denizen.users.events import UserCreated, UserDeleted, UserUpdated
-from tests.batch.conftest import Send, codes, create, delete, patch
+from tests.batch.conftest import Send, codes, create, delete, names, patch
 from tests.conftest import Clock, MakeKey, MakeUser
 
 UNKNOWN = "019a5c1e-7f00-7a11-8b22-3c33d44e55f6"
-
-
-async def names(client: AsyncClient) -> dict[str, dict[str, Any]]:
-    """All accounts, by username."""
-    listed = await client.get("/users/", params={"limit": 1000})
-    return {user["username"]: user for user in listed.json()}
 
 
 async def test_what_is_refused_in_the_middle_costs_nobody_else(
@@ -297,81 +279,6 @@ async def test_two_batches_at_once_on_the_same_people(
     assert [answer.json()["succeeded"] for answer in answers].count(60) == 1
     assert {answer.status_code for answer in singles} == {200}
     assert len(await names(admin)) == 60
-
-
-class Ground:
-    """A room that hears of everything, refuses some of it, and fails when it is told to."""
-
-    def __init__(self) -> None:
-        self.heard: list[Event] = []
-        self.refused: type[Event] | None = None
-        self.fails_at = 0
-
-    async def hear(self, db: AsyncSession, event: Event) -> None:
-        self.heard.append(event)
-        if len(self.heard) == self.fails_at:
-            raise RuntimeError("a fault of the room")
-        if isinstance(event, UserCreated) and self.refused is UserCreated:
-            raise Conflict("Not this one.")
-
-
-@pytest.fixture
-def ground() -> Ground:
-    return Ground()
-
-
-@pytest.fixture
-async def app(settings: Settings, clock: Clock, ground: Ground) -> AsyncIterator[FastAPI]:
-    features = (*FEATURES, Feature("ground", listeners=(ground.hear,)))
-    app = create_app(settings, features=features, hasher=NullHasher(), clock=clock)
-    yield app
-    for accounts in installs_of(app):
-        await accounts.close()
-
-
-async def test_events_are_those_of_single_acts(make_user: MakeUser, send: Send, ground: Ground) -> None:
-    user = await make_user()
-    ground.heard.clear()
-
-    answer = await send(
-        create("ada"), create("ada"), patch(user["id"], full_name="x", is_active=False), delete(user["id"])
-    )
-
-    assert codes(answer) == [201, "email_taken", 200, 204]
-    told = [(type(event), str(event.user_id)) for event in ground.heard if hasattr(event, "user_id")]
-    ada = answer.json()["results"][0]["id"]
-    assert told == [(UserCreated, ada), (UserUpdated, user["id"]), (UserDeleted, user["id"])]
-
-
-async def test_what_a_listener_refuses_is_undone_alone(
-    admin: AsyncClient, make_user: MakeUser, send: Send, ground: Ground, accounts: Accounts
-) -> None:
-    user = await make_user(username="one")
-    ground.refused = UserCreated
-
-    answer = await send(create("ada"), patch(user["id"], full_name="x"), create("eve"))
-
-    assert codes(answer) == ["conflict", 200, "conflict"]
-    assert (await names(admin)).keys() == {"one"}
-    async with accounts.database.read.session() as db:
-        assert (await db.execute(text("SELECT count(*) FROM denizen_search"))).scalar_one() == 1
-
-
-async def test_fault_before_the_commit_leaves_nothing(
-    app: FastAPI, admin: AsyncClient, make_user: MakeUser, ground: Ground, accounts: Accounts
-) -> None:
-    user = await make_user(username="one")
-    ground.fails_at = len(ground.heard) + 4
-    operations = [create("ada"), patch(user["id"], full_name="x"), delete(user["id"]), create("eve"), create("bob")]
-
-    failed = await admin.post("/users/batch", json={"operations": operations}, headers={"Idempotency-Key": "k"})
-    before = await names(admin)
-    done = await admin.post("/users/batch", json={"operations": operations}, headers={"Idempotency-Key": "k"})
-
-    assert failed.status_code == 500
-    assert before.keys() == {"one"}
-    assert (before["one"]["version"], before["one"]["full_name"]) == (1, None)
-    assert codes(done) == [201, 200, 204, 201, 201]
 
 
 async def test_what_the_database_holds_on_to_costs_itself_alone(

@@ -24,10 +24,10 @@ async def take_turn(db: AsyncSession) -> None:
 
 @asynccontextmanager
 async def savepoint(db: AsyncSession) -> AsyncIterator[None]:
-    """Undo what is done inside when it raises, and nothing else.
+    """Undo what statements do inside when it raises, and nothing else.
 
-    `db.begin_nested()` would tell the session's objects as well, at three times the price; a batch uses none of them
-    afterwards.
+    `db.begin_nested()` at a third of its price, which is for what it tells the session: objects that are added or
+    changed inside would be lost or written twice. Only where there are none.
     """
     connection = await db.connection()
     await connection.exec_driver_sql("SAVEPOINT operation")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -28,6 +28,7 @@ from denizen.users.models import FOUND_BY
 from denizen.users.schemas import READ_FIELDS
 
 T = TypeVar("T")
+_Savepoint = Callable[[AsyncSession], AbstractAsyncContextManager[Any]]
 
 _SECONDS: Final = 30.0
 """What the transaction may take, in place of `DENIZEN_DATABASE_TIMEOUT`: a thousand operations take about one."""
@@ -127,7 +128,7 @@ async def _write(
         tries_left -= 1
         try:
             async with accounts.writing(timeout=_SECONDS) as db:
-                given = await finish(db, await _do_all(db, acts, clock=accounts.clock))
+                given = await finish(db, await _do_all(accounts, db, acts))
                 committing = True
         except Unavailable as error:
             # Whether a commit that was cut off was made, nobody knows.
@@ -198,20 +199,22 @@ async def _hash(accounts: Accounts, password: str) -> str:
 # --- In the transaction --------------------------------------------------------------------------------
 
 
-async def _do_all(db: AsyncSession, acts: Sequence[_Act | Outcome], *, clock: Callable[[], datetime]) -> list[Outcome]:
+async def _do_all(accounts: Accounts, db: AsyncSession, acts: Sequence[_Act | Outcome]) -> list[Outcome]:
     await crud.take_turn(db)
-    at, words = clock(), _Words()
-    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words) for act in acts]
+    at, words = accounts.clock(), _Words()
+    # Our own acts leave no object in the session; what a listener does, nobody knows.
+    savepoint: _Savepoint = AsyncSession.begin_nested if accounts.listeners else crud.savepoint
+    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words, savepoint) for act in acts]
     await search.create_entries(db, words.created)
     await search.update_entries(db, list(words.changed.items()))
     return outcomes
 
 
-async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words) -> Outcome:
+async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words, savepoint: _Savepoint) -> Outcome:
     """Do one operation in a savepoint of its own."""
     op = act.operation.op
     try:
-        async with crud.savepoint(db):
+        async with savepoint(db):
             user_id, version, found_by = await _do(db, act, at)
     except Unavailable:
         raise
