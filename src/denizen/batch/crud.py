@@ -38,3 +38,13 @@ async def savepoint(db: AsyncSession) -> AsyncIterator[None]:
         await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         raise
     await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+
+
+@asynccontextmanager
+async def within_savepoint(db: AsyncSession) -> AsyncIterator[None]:
+    """Stand for a savepoint inside `savepoint`, for the last statement of an act: what undoes that one undoes both."""
+    try:
+        yield
+    except Exception:
+        await (await db.connection()).exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+        raise

@@ -23,6 +23,7 @@ from denizen.core.ids import parse_id
 from denizen.core.words import search_text
 from denizen.search import crud as search
 from denizen.users import service as users
+from denizen.users.crud import SAVEPOINT
 from denizen.users.errors import UserNotFound
 from denizen.users.models import FOUND_BY
 from denizen.users.schemas import READ_FIELDS
@@ -202,8 +203,9 @@ async def _hash(accounts: Accounts, password: str) -> str:
 async def _do_all(accounts: Accounts, db: AsyncSession, acts: Sequence[_Act | Outcome]) -> list[Outcome]:
     await crud.take_turn(db)
     at, words = accounts.clock(), _Words()
-    # Our own acts leave no object in the session; what a listener does, nobody knows.
-    savepoint: _Savepoint = AsyncSession.begin_nested if accounts.listeners else crud.savepoint
+    savepoint: _Savepoint = AsyncSession.begin_nested
+    if not accounts.listeners:  # our own acts leave no object in the session; what a listener does, nobody knows
+        savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
     outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words, savepoint) for act in acts]
     await search.create_entries(db, words.created)
     await search.update_entries(db, list(words.changed.items()))

@@ -63,6 +63,9 @@ TAKEN: dict[str, tuple[type[Conflict], str, str]] = {
 }
 """What a broken uniqueness of each column means to people; the first is named where several are broken."""
 
+SAVEPOINT = "denizen_savepoint"
+"""The key of `AsyncSession.info` for what stands for a savepoint, where the caller has one around each act already."""
+
 CONSTRAINTS = {f"uq_denizen_users_{column}": column for column in TAKEN} | {"pk_denizen_users": "id"}
 
 _TABLE: Any = User.__table__  # its statements, built once, cost a fraction of what they do through the ORM
@@ -94,7 +97,7 @@ async def _conflicts_named(db: AsyncSession, values: Mapping[str, Any], own: UUI
         yield
         return
     try:
-        async with db.begin_nested():
+        async with db.info.get(SAVEPOINT, AsyncSession.begin_nested)(db):
             yield
     except IntegrityError as error:
         broken = CONSTRAINTS.get(constraint_of(error, Base.metadata) or "")
@@ -205,15 +208,12 @@ def _change(names: tuple[str, ...], versioned: bool) -> Any:
 async def update_user(
     db: AsyncSession, user_id: UUID, values: Mapping[str, Any], *, versions: AbstractSet[int] | None, at: datetime
 ) -> Row:
-    """Set `values`, by one statement.
+    """Set `values`, by one statement; return the account after the change.
 
     Args:
         values: columns of `User` with their new values.
         versions: those that may be changed, or `None` for whichever is there.
         at: becomes `updated_at`.
-
-    Returns:
-        The account after the change.
 
     Raises:
         UserNotFound, UserChanged: nothing to change, or none of those versions.
