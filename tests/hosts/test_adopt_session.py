@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
@@ -46,6 +46,15 @@ class Note(NotesBase):
     id: Mapped[int] = mapped_column(primary_key=True)
     event: Mapped[str]
     user_id: Mapped[UUID]
+
+
+class Pet(NotesBase):
+    """What keeps its owner's account from being erased."""
+
+    __tablename__ = "pets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="RESTRICT"))
 
 
 async def note(db: AsyncSession, event: Event) -> None:
@@ -103,6 +112,19 @@ async def test_what_happens_in_a_hosts_session_is_heard_in_its_transaction(accou
 
     assert await notes(accounts) == ["UserCreated", "UserCreated", "UserUpdated", "UserDeleted"]
     assert await people(accounts) == ["ada@example.org"]
+
+
+async def test_what_a_host_has_not_written_yet_comes_before_an_erasure(accounts: Accounts, begin: Begin) -> None:
+    async with begin() as db:
+        db.autoflush = True  # as a session is by default
+        ada = await create_account(accounts, db, username=None, email="ada@example.org")
+        pet = Pet(owner_id=ada.id)
+        db.add(pet)
+        await db.flush()
+        await db.delete(pet)
+        await erase_user(db, ada.id, versions=None)
+
+    assert await people(accounts) == []
 
 
 async def test_what_was_heard_is_undone_with_a_hosts_transaction(accounts: Accounts, begin: Begin) -> None:

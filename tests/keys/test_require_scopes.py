@@ -17,6 +17,7 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/users/"): Scope.USERS_READ,
     ("GET", "/users/export"): Scope.USERS_EXPORT,
     ("GET", "/users/{user_id}"): Scope.USERS_READ,
+    ("POST", "/users/batch"): Scope.USERS_WRITE,
     ("PATCH", "/users/{user_id}"): Scope.USERS_WRITE,
     ("DELETE", "/users/{user_id}"): Scope.USERS_WRITE,
     ("POST", "/keys/"): Scope.KEYS_WRITE,

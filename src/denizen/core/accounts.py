@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from denizen.core.hashing import HashPool
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import RateLimiter
+from denizen.core.secret import Secret
 from denizen.settings import Settings
 
 
@@ -39,12 +41,14 @@ class Accounts:
         hashing: the threads that hash passwords.
         passwords: what a password must be.
         cursors: signs the cursors of lists.
+        secret: derives what else only this install can make.
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written, by their id.
+        batching: held by the one batch that may be written at a time, so that others come in between.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -53,12 +57,14 @@ class Accounts:
     hashing: HashPool
     passwords: PasswordPolicy
     cursors: CursorSigner
+    secret: Secret
     sign_up_limits: tuple[RateLimiter, RateLimiter]
     authenticators: tuple[Authenticator, ...]
     listeners: tuple[Listener, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: dict[Any, datetime] = field(default_factory=dict)
+    batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def public_url(self, path: str) -> str:
@@ -133,6 +139,7 @@ class Accounts:
             stack.callback(self.hashing.close)
             for act in self.closing:
                 stack.push_async_callback(act)
+        self.batching = asyncio.Lock()  # a lock belongs to the event loop that waited for it
 
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]

@@ -15,8 +15,9 @@ class KeptAnswer(Base):
     """One request that was sent under an Idempotency-Key: in flight, or answered.
 
     Attributes:
-        digest: SHA-256 of who asked, for which route, under which key.
-        body_digest: SHA-256 of the body: another body under the same key is a mistake.
+        digest: of who asked, for which route, under which key; made with the install's secret, so that it cannot be
+            tried out.
+        body_digest: of the body, made alike: another body under the same key is a mistake.
         claim: names the attempt that is at it, so that one which lost its claim does not answer.
         expires_at: when it is forgotten; while it is in flight, when another attempt may take over.
         status: of the answer; `None` while it is in flight.

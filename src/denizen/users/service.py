@@ -16,10 +16,12 @@ from denizen.core.auth import Caller, CredentialsMissing, Scope
 from denizen.core.database import Reader
 from denizen.core.events import record
 from denizen.core.hashing import Lane
-from denizen.core.identifiers import clean_email, email_key, identify, username_key
+from denizen.core.identifiers import Identity, clean_email, email_key, identify, username_key
 from denizen.core.paging import CursorInvalid, CursorSigner
 from denizen.core.rates import address_key, enforce
 from denizen.core.types import format_utc, parse_utc
+from denizen.search import crud as search
+from denizen.search.models import FOUND_BY
 from denizen.search.service import understand
 from denizen.users import crud
 from denizen.users.crud import Row, Shape
@@ -29,27 +31,22 @@ from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, UserCreate, UserFilter, UserQuery, UserUpdate
 
 
-async def open_account(
-    accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None, address: str | None
-) -> User:
-    """Create an account; its password is hashed before the first statement, so that no lock is held meanwhile.
+async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User:
+    """Create an account for somebody whom `admit` let in; its password is hashed before the first statement, so that no
+    lock is held meanwhile.
 
     Args:
         accounts: where.
         db: a writing session that has not begun; it is not committed.
-        data: of the new account. `is_active` and `external_id` are the caller's to set only with `users:write`.
+        data: of the new account. `is_active` is the caller's to set only with `users:write`.
         caller: who asks; `None` for somebody who signs up.
-        address: where the request comes from, for the limits on sign-ups.
 
     Raises:
-        SignUpClosed, TooMany: sign-up is closed, or too many came.
         EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
         HashingBusy: too many passwords wait.
     """
-    trusted = caller is not None and caller.may(Scope.USERS_WRITE)
-    if not trusted:
-        _admit(accounts, data, caller=caller, address=address)
+    trusted = _is_trusted(caller)
     return await create_account(
         accounts,
         db,
@@ -89,28 +86,73 @@ async def create_account(
         ValueError: `db` belongs to another install.
     """
     accounts.adopt(db)
-    identity = identify(username, email)
-    hashed = None
-    if password is not None:
-        accounts.check_password(password, username, email, full_name)
-        hashed = await accounts.hashing.hash(password, lane=lane)
-    at = accounts.clock()
-    user = User(
-        **identity._asdict(),
+    identity = judge_account(accounts, username, email, full_name, password=password)
+    hashed = None if password is None else await accounts.hashing.hash(password, lane=lane)
+    return await store_account(
+        db,
+        identity,
         full_name=full_name,
         external_id=external_id,
-        hashed_password=hashed,
         is_active=is_active,
-        created_at=at,
-        updated_at=at,
+        hashed_password=hashed,
+        at=accounts.clock(),
     )
-    await crud.create_user(db, user)
+
+
+def judge_account(
+    accounts: Accounts, username: str | None, email: str | None, full_name: str | None, *, password: str | None
+) -> Identity:
+    """Judge a new account as far as that takes no statement, and before its password costs a hash.
+
+    Raises:
+        EmailInvalid, UsernameInvalid, IdentityMissing, PasswordRefused: as `core` judges them.
+    """
+    identity = identify(username, email)
+    if password is not None:
+        accounts.check_password(password, username, email, full_name)
+    return identity
+
+
+async def store_account(
+    db: AsyncSession, identity: Identity, *, at: datetime, many: bool = False, **values: Any
+) -> User:
+    """Store an account that was judged.
+
+    Args:
+        db: a writing session; it is not committed.
+        many: it is one of many: the caller indexes their words all at once, and the session does not get to know it.
+        values: the other columns of `User`.
+
+    Raises:
+        EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
+    """
+    user = User(**identity._asdict(), **values, created_at=at, updated_at=at)
+    await crud.create_user(db, user, known=not many)
+    if not many:
+        await search.create_entry(db, user.id, *(getattr(user, name) for name in FOUND_BY))
     await record(db, UserCreated(user.id))
     return user
 
 
-def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
-    """Let somebody without `users:write` sign up, or say why not."""
+def _is_trusted(caller: Caller | None) -> bool:
+    return caller is not None and caller.may(Scope.USERS_WRITE)
+
+
+def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
+    """Let somebody open an account, or say why not; without a statement. Who has `users:write` always may.
+
+    Args:
+        accounts: where.
+        data: of the new account. `external_id` is the caller's to set only with `users:write`.
+        caller: who asks; `None` for somebody who signs up.
+        address: where the request comes from, for the limits on sign-ups.
+
+    Raises:
+        CredentialsMissing, SignUpClosed, ScopeMissing: it takes more rights than he has.
+        TooMany: too many came.
+    """
+    if _is_trusted(caller):
+        return
     if accounts.settings.signup != "open":
         if caller is None:
             raise CredentialsMissing("Accounts are created by those who may: this needs an API key with users:write.")
@@ -125,7 +167,13 @@ def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addre
 
 
 async def change_user(
-    db: AsyncSession, user_id: UUID, data: UserUpdate, *, versions: AbstractSet[int] | None, at: datetime
+    db: AsyncSession,
+    user_id: UUID,
+    data: UserUpdate,
+    *,
+    versions: AbstractSet[int] | None,
+    at: datetime,
+    many: bool = False,
 ) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
 
@@ -133,6 +181,7 @@ async def change_user(
         db: a writing session.
         versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
+        many: as for `store_account`.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
@@ -147,12 +196,16 @@ async def change_user(
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
         # is needed, and held.
-        user = await crud.lock_user(db, user_id, versions=versions)
+        held = await crud.lock_user(db, user_id, versions=versions)
         if not named:
-            return crud.row_of(user)
-        identity = identify(named.get("username", user.username), named.get("email", user.email))
+            return held
+        before = dict(zip(READ_FIELDS, held, strict=True))
+        identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
         values |= identity._asdict()
     row = await crud.update_user(db, user_id, values, versions=versions, at=at)
+    if not many and not named.keys().isdisjoint(FOUND_BY):
+        shown = dict(zip(READ_FIELDS, row, strict=True))
+        await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
     await record(db, UserUpdated(user_id, tuple(sorted(named))))
     return row
 
@@ -163,7 +216,9 @@ async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[i
     Raises:
         UserNotFound, UserChanged: nothing to delete, or none of those versions.
     """
+    number = await search.get_number(db, user_id)
     await crud.delete_user(db, user_id, versions=versions)
+    await search.forget_number(db, number)
     await record(db, UserDeleted(user_id))
 
 
