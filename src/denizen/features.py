@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from denizen.core.feature import Feature
+from denizen.jobs.feature import FEATURE as JOBS
 from denizen.keys.feature import FEATURE as KEYS
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
-FEATURES: tuple[Feature, ...] = (USERS, KEYS, TRANSFER)
+FEATURES: tuple[Feature, ...] = (USERS, KEYS, JOBS, TRANSFER)

@@ -122,6 +122,63 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
     return taken
 
 
+_READ: Final = {
+    "sqlite": "SELECT json_group_array(json_array({values})) "
+    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value",
+    "postgresql": "SELECT CAST(json_agg(json_build_array({values})) AS text) FROM (SELECT * FROM denizen_users "
+    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) ORDER BY id {lock}) AS u",
+}
+_VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
+
+
+async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> dict[str, Account]:
+    """Return accounts by their ids.
+
+    Args:
+        db: any session.
+        ids: of the accounts; those that are not there are left out.
+        lock: let nobody else change them before this transaction ends. They are held in the order of their ids, so
+            that two imports never wait for each other's crosswise. SQLite has one writer in any case.
+
+    Returns:
+        Their `line` is 0; times are as the database writes them.
+    """
+    dialect = (await db.connection()).dialect.name
+    query = _READ[dialect].format(values=_VALUES, lock="FOR UPDATE" if lock else "")
+    found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
+    return {row[0]: Account._make([*row, "", 0, None, frozenset()]) for row in json.loads(found)}
+
+
+CHANGED: Final = tuple(name for name in STORED if name not in {"id", "created_at"})
+_CHANGE: Final = {
+    "sqlite": text(
+        "UPDATE denizen_users SET "  # noqa: S608  (as above)
+        + ", ".join(f"{name} = json_extract(e.value, '$[{STORED.index(name)}]')" for name in CHANGED)
+        + " FROM json_each(:rows) AS e WHERE denizen_users.id = json_extract(e.value, '$[0]')"
+    ),
+    "postgresql": text(
+        "UPDATE denizen_users AS u SET "  # noqa: S608  (as above)
+        + ", ".join(f"{name} = CAST(row ->> {STORED.index(name)} AS {_TYPES.get(name, 'text')})" for name in CHANGED)
+        + " FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row WHERE u.id = CAST(row ->> 0 AS uuid)"
+    ),
+}
+
+
+async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None:
+    """Store accounts that `read_accounts` gave as they are now, and index them for searching, each once.
+
+    Raises:
+        IntegrityError: somebody took a name since it was seen to be free.
+    """
+    if not accounts:
+        return
+    dialect = (await db.connection()).dialect.name
+    if dialect == "sqlite":
+        await db.execute(_ROOM_FOR_A_BATCH)
+    await db.execute(_CHANGE[dialect], {"rows": _encode([account[: len(STORED)] for account in accounts])})
+    await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
+
+
 async def refresh_statistics(db: AsyncSession) -> None:
     """Let PostgreSQL look at how the table is now. Until it does so by itself, it plans as for an empty one.
 
@@ -148,18 +205,30 @@ class Seen:
         self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
         self._scratch.execute("COMMIT")
 
-    def add_created(self, results: Iterable[RowResult]) -> None:
-        """Keep which line brought which account."""
-        self._add((_id_bytes(result.id), result.line) for result in results if result.id is not None)
+    def add_results(self, results: Iterable[RowResult]) -> None:
+        """Keep which line brought or changed which account."""
+        self._add(
+            (_id_bytes(result.id), result.line)
+            for result in results
+            if result.id is not None and result.outcome != "skipped"
+        )
 
     def line_of(self, user_id: str) -> int | None:
-        """Return the line that brought an account; `None` for one that was there before."""
+        """Return the line that brought or changed an account; `None` for one that no line did."""
         return self._line(_id_bytes(user_id))
 
     def add_asked(self, account: Account) -> None:
         """Keep what a row of a dry run asks for, as digests."""
         asked = [(column, value) for column in KINDS if (value := getattr(account, column)) is not None]
         self._add((_digest(column, value), account.line) for column, value in asked)
+
+    def add_freed(self, column: str, value: str) -> None:
+        """Keep what a row of a dry run would have let go."""
+        self._add([(_digest(f"freed {column}", value), 0)])
+
+    def was_freed(self, column: str, value: str) -> bool:
+        """Tell whether a row of a dry run would have let go of `value`."""
+        return self._line(_digest(f"freed {column}", value)) is not None
 
     def line_that_asked(self, column: str, value: str) -> int | None:
         """Return the line of a dry run whose row asked for `value` first."""
