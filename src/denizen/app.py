@@ -161,9 +161,10 @@ def _surround(app: FastAPI, settings: Settings) -> None:
                 inner,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-Id"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"],
                 expose_headers=[
                     "ETag",
+                    "Idempotency-Replayed",
                     "Link",
                     "Location",
                     "Retry-After",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from denizen.core.feature import Feature
+from denizen.idempotency.feature import FEATURE as IDEMPOTENCY
 from denizen.jobs.feature import FEATURE as JOBS
 from denizen.keys.feature import FEATURE as KEYS
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
-FEATURES: tuple[Feature, ...] = (USERS, KEYS, JOBS, TRANSFER)
+FEATURES: tuple[Feature, ...] = (IDEMPOTENCY, USERS, KEYS, JOBS, TRANSFER)

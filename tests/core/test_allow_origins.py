@@ -25,7 +25,10 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 async def ask(client: AsyncClient, method: str, *, origin: str = ORIGIN) -> Response:
     """Ask as a browser does before a request that it does not dare to make at once."""
-    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,if-match"}
+    asked = {
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization,idempotency-key,if-match",
+    }
     return await client.options("/users/", headers={"Origin": origin, **asked})
 
 
@@ -44,6 +47,7 @@ async def test_pages_of_a_configured_origin_read_what_lists_and_versions_need(ad
 
     exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
     assert {"ETag", "Link", "X-Next-Cursor", "X-Total-Count", "Location", "Retry-After"} <= exposed
+    assert "Idempotency-Replayed" in exposed
 
 
 async def test_other_origins_may_do_nothing(client: AsyncClient) -> None:

@@ -228,7 +228,7 @@ async def cut_off(url: str, file: str, *, runner: str | None = None, options: di
     settings = Settings(_env_file=None, database_url=url, secret_key=SECRET)
     accounts = assemble(settings, (), hasher=NullHasher())
     data = Path(file).read_bytes()  # noqa: ASYNC240  (a test's own loop, in which nothing else is)
-    described = {"format": "csv", "mode": "create", "match": None, "map": {}, "ignore_unknown": False}
+    described: dict[str, Any] = {"format": "csv", "mode": "create", "match": None, "map": {}, "ignore_unknown": False}
     work = Work(
         "import", file, options or described, source_digest=hashlib.sha256(data).digest(), bytes_total=len(data)
     )

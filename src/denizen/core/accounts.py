@@ -18,6 +18,7 @@ from denizen.core.hashing import HashPool
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import RateLimiter
+from denizen.core.secret import Secret
 from denizen.settings import Settings
 
 
@@ -39,6 +40,7 @@ class Accounts:
         hashing: the threads that hash passwords.
         passwords: what a password must be.
         cursors: signs the cursors of lists.
+        secret: derives what else only this install can make.
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
@@ -53,6 +55,7 @@ class Accounts:
     hashing: HashPool
     passwords: PasswordPolicy
     cursors: CursorSigner
+    secret: Secret
     sign_up_limits: tuple[RateLimiter, RateLimiter]
     authenticators: tuple[Authenticator, ...]
     listeners: tuple[Listener, ...] = ()

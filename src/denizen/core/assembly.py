@@ -13,7 +13,7 @@ from denizen.core.options import DatabaseOptions
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
-from denizen.core.secret import load_secret
+from denizen.core.secret import Secret, load_secret
 from denizen.settings import Settings
 
 
@@ -40,6 +40,7 @@ def assemble(
         hashing=HashPool(hasher or Argon2Hasher(), threads=settings.hash_threads, queue=settings.hash_queue),
         passwords=PasswordPolicy(settings.password_min_length),
         cursors=CursorSigner(lambda: load_secret(settings)),
+        secret=Secret(lambda: load_secret(settings)),
         sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
         authenticators=tuple(each for feature in features for each in feature.authenticators),
         listeners=tuple(each for feature in features for each in feature.listeners),

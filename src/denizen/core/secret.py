@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import secrets
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from denizen.settings import Settings, SettingsError
 
 _BYTES = 32
 _PATIENCE_SECONDS = 2.0
+
+
+class Secret:
+    """The secret of an install, never handed out: each purpose has a key of its own, derived from it.
+
+    Args:
+        load: gives the secret. Asked at the first use, since on SQLite it is made beside a database that may not be
+            there yet.
+    """
+
+    def __init__(self, load: Callable[[], bytes]) -> None:
+        self._load = load
+        self._keys: dict[str, bytes] = {}
+
+    def digest(self, purpose: str, *parts: bytes) -> bytes:
+        """Give the HMAC-SHA-256 of `parts` for one purpose, 32 bytes.
+
+        The length of each part is digested with it, so that no two lists of parts read alike. Without the secret
+        nobody can try out what the parts may have been, as he could with a plain hash.
+        """
+        key = self._keys.get(purpose)
+        if key is None:
+            key = self._keys[purpose] = hmac.digest(self._load(), f"denizen {purpose}".encode(), "sha256")
+        return hmac.digest(key, b"".join(len(part).to_bytes(8) + part for part in parts), "sha256")
 
 
 def secret_path(settings: Settings) -> Path | None:

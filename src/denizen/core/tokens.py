@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 from hashlib import sha256
@@ -21,6 +22,11 @@ _BODY: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 def new_token(prefix: Prefix) -> str:
     """Make a token: `prefix` and 32 random bytes in base64url, 47 characters of ASCII."""
     return prefix + secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+def make_token(prefix: Prefix, body: bytes) -> str:
+    """Make a token of 32 bytes that nobody else can guess, where it has to be made again from what made them."""
+    return prefix + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
 
 
 def digest(token: str) -> bytes:

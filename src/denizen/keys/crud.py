@@ -20,6 +20,12 @@ from denizen.keys.schemas import READ_FIELDS
 Row = tuple[Any, ...]
 """Values in the order of `READ_FIELDS`."""
 
+
+def row_of(key: Key) -> Row:
+    """Give the row that a list would show."""
+    return tuple(getattr(key, name) for name in READ_FIELDS)
+
+
 _at = bindparam("at", type_=UtcDateTime())
 _OPEN = Statement(
     select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at).where(

@@ -11,9 +11,10 @@ from denizen.core.ids import parse_id
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.problems import responses
 from denizen.core.routing import Router
+from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.keys import crud, service
 from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound
-from denizen.keys.schemas import KeyCreate, KeyCreated, KeyQuery, KeyRead, dump_key, dump_keys
+from denizen.keys.schemas import KeyCreate, KeyCreated, KeyQuery, KeyRead, add_token, dump_key, dump_keys
 
 router = Router(tags=["keys"])
 
@@ -28,15 +29,28 @@ _WRITING = (*_ANY, StorageFull)
     response_model=KeyCreated,
     operation_id="create_key",
     summary="Make an API key",
-    responses=responses(*_AUTH, KeyBeyondMaker, KeyExpiryInvalid, *_WRITING),
+    responses={
+        201: {"headers": REPLAYED},
+        **responses(*_AUTH, KeyBeyondMaker, KeyExpiryInvalid, *REFUSALS, *_WRITING),
+    },
 )
-async def create_key(caller: CanWriteKeys, db: Db, at: Now, data: KeyCreate, response: Response) -> KeyCreated:
+async def create_key(caller: CanWriteKeys, attempt: Once, db: Db, at: Now, data: KeyCreate) -> Response:
     """Make a key with no more scopes than your own, that ends no later, and that is revoked when yours is."""
-    key, token = await service.issue_key(
-        db, name=data.name, scopes=data.scopes, maker=caller, expires_at=data.expires_at, at=at
-    )
-    response.headers["Cache-Control"] = "no-store"
-    return KeyCreated(**KeyRead.model_validate(key).model_dump(), token=token)
+    answer = await attempt.begin(caller)
+    token = attempt.token("dzk_")
+    if answer is None:
+        key, _ = await service.issue_key(
+            db, name=data.name, scopes=data.scopes, maker=caller, expires_at=data.expires_at, at=at, token=token
+        )
+        kept = Response(dump_key(crud.row_of(key)), 201, {"Cache-Control": "no-store"}, "application/json")
+        answer = await attempt.keep(db, kept)
+    return _with_token(answer, token)
+
+
+def _with_token(answer: Response, token: str) -> Response:
+    """Give the answer with the key itself in it, which is never kept."""
+    headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    return Response(add_token(bytes(answer.body), token), answer.status_code, headers)
 
 
 @router.get(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from denizen.core.auth import Scope
 from denizen.core.text import Instant, Storable
@@ -76,6 +76,11 @@ def dump_key(row: tuple[Any, ...]) -> bytes:
 def dump_keys(rows: list[tuple[Any, ...]]) -> bytes:
     """Write many rows as a JSON array of `KeyRead`."""
     return to_json([dict(zip(READ_FIELDS, row, strict=True)) for row in rows])
+
+
+def add_token(key: bytes, token: str) -> bytes:
+    """Write the key that `dump_key` wrote as `KeyCreated`."""
+    return to_json(from_json(key) | {"token": token})
 
 
 class KeyCreated(KeyRead):

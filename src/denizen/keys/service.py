@@ -96,6 +96,7 @@ async def issue_key(
     maker: Caller | None,
     expires_at: datetime | None,
     at: datetime,
+    token: str | None = None,
 ) -> tuple[Key, str]:
     """Make a key.
 
@@ -106,6 +107,7 @@ async def issue_key(
         maker: whose key makes it; `None` for the operator at the command line, who may give anything.
         expires_at: when it ends; `None` for when its maker ends, or never.
         at: now.
+        token: that opens it, where it has to be made again later; 256 bits that nobody can guess.
 
     Returns:
         The stored key, and the token that opens it, which nobody will see again.
@@ -120,7 +122,7 @@ async def issue_key(
         raise KeyExpiryInvalid("expires_at lies in the past.", field="expires_at")
     if maker is not None:
         expires_at = await _within_maker(db, maker, wanted, expires_at, at=at)
-    token = new_token("dzk_")
+    token = token or new_token("dzk_")
     key = Key(
         name=name,
         hint=token[:HINT_LENGTH],

@@ -17,6 +17,7 @@ from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
+from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.users import crud, service
 from denizen.users.errors import (
     EmailTaken,
@@ -110,7 +111,13 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
     operation_id="create_user",
     summary="Create an account",
     responses={
-        201: {"headers": {**_ETAG, "Location": {"schema": {"type": "string"}, "description": "Of the new account."}}},
+        201: {
+            "headers": {
+                **_ETAG,
+                "Location": {"schema": {"type": "string"}, "description": "Of the new account."},
+                **REPLAYED,
+            }
+        },
         **responses(
             CredentialsMissing,
             CredentialsInvalid,
@@ -121,16 +128,23 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
             *_PASSWORD,
             TooMany,
             HashingBusy,
+            *REFUSALS,
             *_WRITING,
         ),
     },
     openapi_extra={"security": [{}]},  # beside the key: credentials are optional
 )
-async def create_user(request: Request, accounts: Here, caller: OptionalCaller, db: Db, data: UserCreate) -> Response:
+async def create_user(
+    request: Request, accounts: Here, caller: OptionalCaller, attempt: Once, db: Db, data: UserCreate
+) -> Response:
     """Sign up, or create an account for somebody. Needs no credentials while sign-up is open."""
     address = request.client.host if request.client else None
-    user = await service.open_account(accounts, db, data, caller=caller, address=address)
-    return _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
+    service.admit(accounts, data, caller=caller, address=address)
+    if (kept := await attempt.begin(caller)) is not None:
+        return kept
+    user = await service.open_account(accounts, db, data, caller=caller)
+    answer = _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
+    return await attempt.keep(db, answer, user_id=user.id)
 
 
 @router.get(

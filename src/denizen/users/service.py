@@ -28,27 +28,22 @@ from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, UserCreate, UserQuery, UserUpdate
 
 
-async def open_account(
-    accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None, address: str | None
-) -> User:
-    """Create an account; its password is hashed before the first statement, so that no lock is held meanwhile.
+async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User:
+    """Create an account for somebody whom `admit` let in; its password is hashed before the first statement, so that no
+    lock is held meanwhile.
 
     Args:
         accounts: where.
         db: a writing session that has not begun; it is not committed.
-        data: of the new account. `is_active` and `external_id` are the caller's to set only with `users:write`.
+        data: of the new account. `is_active` is the caller's to set only with `users:write`.
         caller: who asks; `None` for somebody who signs up.
-        address: where the request comes from, for the limits on sign-ups.
 
     Raises:
-        SignUpClosed, TooMany: sign-up is closed, or too many came.
         EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
         HashingBusy: too many passwords wait.
     """
-    trusted = caller is not None and caller.may(Scope.USERS_WRITE)
-    if not trusted:
-        _admit(accounts, data, caller=caller, address=address)
+    trusted = _is_trusted(caller)
     return await create_account(
         accounts,
         db,
@@ -108,8 +103,25 @@ async def create_account(
     return user
 
 
-def _admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
-    """Let somebody without `users:write` sign up, or say why not."""
+def _is_trusted(caller: Caller | None) -> bool:
+    return caller is not None and caller.may(Scope.USERS_WRITE)
+
+
+def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
+    """Let somebody open an account, or say why not; without a statement. Who has `users:write` always may.
+
+    Args:
+        accounts: where.
+        data: of the new account. `external_id` is the caller's to set only with `users:write`.
+        caller: who asks; `None` for somebody who signs up.
+        address: where the request comes from, for the limits on sign-ups.
+
+    Raises:
+        CredentialsMissing, SignUpClosed, ScopeMissing: it takes more rights than he has.
+        TooMany: too many came.
+    """
+    if _is_trusted(caller):
+        return
     if accounts.settings.signup != "open":
         if caller is None:
             raise CredentialsMissing("Accounts are created by those who may: this needs an API key with users:write.")
