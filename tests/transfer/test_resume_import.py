@@ -230,7 +230,11 @@ async def cut_off(url: str, file: str, *, runner: str | None = None, options: di
     data = Path(file).read_bytes()  # noqa: ASYNC240  (a test's own loop, in which nothing else is)
     described: dict[str, Any] = {"format": "csv", "mode": "create", "match": None, "map": {}, "ignore_unknown": False}
     work = Work(
-        "import", file, options or described, source_digest=hashlib.sha256(data).digest(), bytes_total=len(data)
+        "import",
+        file,
+        options or described,
+        source_digest=jobs.source_digest(accounts, hashlib.sha256(data).digest()),
+        bytes_total=len(data),
     )
     running = Import(accounts, in_pieces(data), make_reader("csv"), ImportOptions(), work=work, max_batch=50)
     await running.begin()

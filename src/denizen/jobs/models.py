@@ -22,9 +22,9 @@ class Job(Base):
         state: `running`, `done` or `failed`. One that runs and whose claim is over, or whose process is gone, was
             interrupted.
         caller_id: the API key that it was asked for with; `None` for the operator at the command line.
-        key_digest: SHA-256 of who asked under which Idempotency-Key; `None` without one.
+        key_digest: of who asked under which Idempotency-Key; `None` without one.
         source: where it reads from, for people: a file's name.
-        source_digest: SHA-256 of all that is read; `None` where that is not known.
+        source_digest: of all that is read, keyed (see `jobs.service.source_digest`); `None` where that is not known.
         options: of its kind, as a JSON object.
         counts: what became of its rows so far, as a JSON object; shown as it is.
         position: the line behind which it goes on.

@@ -113,6 +113,13 @@ def state_of(job: Job, at: datetime) -> State:
     return state
 
 
+def source_digest(accounts: Accounts, sha256: bytes) -> bytes:
+    """Give what a source is known by: keyed, since there are passwords in some, and a plain hash of a short file would
+    be tried out far faster than theirs.
+    """
+    return accounts.secret.digest("job source 1", sha256)
+
+
 async def find_job(accounts: Accounts, job_id: UUID) -> Job:
     """Return a job as it is now.
 
@@ -123,6 +130,12 @@ async def find_job(accounts: Accounts, job_id: UUID) -> Job:
         return await crud.get_job(db, job_id)
 
 
+async def find_job_by_key(accounts: Accounts, key_digest: bytes) -> Job | None:
+    """Return the job that was asked for under an Idempotency-Key."""
+    async with accounts.database.read.session() as db:
+        return await crud.find_job_by_key(db, key_digest)
+
+
 async def find_unfinished(accounts: Accounts, work: Work) -> Job | None:
     """Return the operator's last job over the same source, unless it is done."""
     if work.source_digest is None:
@@ -131,17 +144,22 @@ async def find_unfinished(accounts: Accounts, work: Work) -> Job | None:
         return await crud.find_unfinished(db, work.kind, work.source_digest)
 
 
+def differing(job: Job, work: Work) -> list[str]:
+    """Give the names of the options that a job was begun otherwise with."""
+    before = json.loads(job.options)
+    return sorted(name for name in before.keys() | work.options.keys() if before.get(name) != work.options.get(name))
+
+
 def require_same_options(job: Job, work: Work) -> None:
     """Refuse to go on with a job otherwise than it was begun.
 
     Raises:
         JobOptionsDiffer: with the names of what differs.
     """
-    before = json.loads(job.options)
-    names = [name for name in before.keys() | work.options.keys() if before.get(name) != work.options.get(name)]
+    names = differing(job, work)
     if names:
         raise JobOptionsDiffer(
-            f"It was begun with another {', '.join(sorted(names))}. Go on with the same options, or begin anew."
+            f"It was begun with another {', '.join(names)}. Go on with the same options, or begin anew."
         )
 
 
@@ -172,11 +190,11 @@ async def begin(accounts: Accounts, work: Work) -> Held:
         bytes_total=work.bytes_total,
     )
     held = Held(job.id, job.claim)
-    try:
-        async with accounts.writing() as db:
+    async with accounts.writing() as db:
+        try:
             await crud.create_job(db, job)
-    except IntegrityError:
-        raise JobRunning("Another request has just begun this job.") from None
+        except IntegrityError:
+            raise JobRunning("Another request has just begun this job.") from None
     return held
 
 

@@ -20,7 +20,16 @@ from denizen.core.accounts import Accounts
 from denizen.core.commands import REFUSED, Json, Output, command, open_accounts, progress
 from denizen.jobs.errors import JobRunning
 from denizen.jobs.models import Job
-from denizen.jobs.service import LEASE, Work, find_job, find_unfinished, require_same_options, state_of, this_runner
+from denizen.jobs.service import (
+    LEASE,
+    Work,
+    find_job,
+    find_unfinished,
+    require_same_options,
+    source_digest,
+    state_of,
+    this_runner,
+)
 from denizen.transfer.adapters.formats import format_of, make_reader, make_writer, sniff
 from denizen.transfer.schemas import (
     EXPORTED,
@@ -92,7 +101,7 @@ async def import_(
             kind="import",
             source=file,
             options=described(options, form, renamed, ignore_unknown=ignore_unknown),
-            source_digest=None if dry_run else await source.digest(),
+            source_digest=None if dry_run else await source.digest(accounts),
             bytes_total=source.size,
         )
         job = None if dry_run else await _find_job(accounts, work, out, resume=resume)
@@ -181,8 +190,8 @@ class _Source:
         self._first = await anext(self._opened, b"")
         return format_of(self._name) or sniff(self._first)
 
-    async def digest(self) -> bytes | None:
-        """Give the SHA-256 of a file; `None` for what can be read only once."""
+    async def digest(self, accounts: Accounts) -> bytes | None:
+        """Give what a job knows a file by; `None` for what can be read only once."""
         if self.size is None:
             return None
 
@@ -190,7 +199,7 @@ class _Source:
             with Path(self._name).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
 
-        return await asyncio.to_thread(read)
+        return source_digest(accounts, await asyncio.to_thread(read))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give all bytes, in pieces."""

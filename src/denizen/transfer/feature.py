@@ -7,10 +7,16 @@ from typing import Any
 from denizen.core.feature import CommandGroup, Feature
 
 
+def _routers() -> tuple[Any, ...]:
+    from denizen.transfer.routes import router
+
+    return (router,)
+
+
 def _commands() -> Any:
     from denizen.transfer.cli import app
 
     return app
 
 
-FEATURE = Feature("transfer", commands=(CommandGroup("users", _commands),))
+FEATURE = Feature("transfer", routers=_routers, commands=(CommandGroup("users", _commands),))

@@ -6,9 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+
+from annotated_types import MaxLen
+from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.errors import DenizenError
+from denizen.core.text import Storable
 from denizen.transfer.errors import ColumnUnknown, MappingInvalid
 
 Format = Literal["csv", "ndjson"]
@@ -97,6 +101,24 @@ def read_mappings(texts: Sequence[str]) -> dict[str, str]:
         if renamed.setdefault(old, new) != new:
             raise MappingInvalid("Two mappings rename the same column.", field="map")
     return renamed
+
+
+class ImportQuery(BaseModel):
+    """How to import. A parameter that is none of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Mode, Field(description="What happens to a row that an account is there for: refused, skipped, or changes it.")
+    ] = "create"
+    match: Annotated[Match, Field(description="By what `skip` and `upsert` find that account.")] = "email"
+    map: Annotated[
+        list[Annotated[str, MaxLen(200), Storable]],
+        MaxLen(100),
+        Field(description="`old=new` renames a column, `old=` leaves it out. Can be given again."),
+    ] = []
+    ignore_unknown: Annotated[bool, Field(description="Leave out columns that accounts do not have.")] = False
+    dry_run: Annotated[bool, Field(description="Write nothing, and tell what would be.")] = False
 
 
 def described(
