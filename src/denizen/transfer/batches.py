@@ -15,9 +15,9 @@ from denizen.core.errors import DenizenError
 from denizen.core.hashing import HashingBusy, Lane
 from denizen.core.types import format_utc
 from denizen.transfer import crud
-from denizen.transfer.crud import KINDS, Seen, Taken
+from denizen.transfer.crud import KINDS, Taken
 from denizen.transfer.errors import PasswordNotSettable, RowRejected
-from denizen.transfer.plans import Plan, already, matched
+from denizen.transfer.plans import Plan, Seen, already, matched
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, Row, RowReader, RowResult, refused
 from denizen.transfer.values import make_account
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import stat
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Annotated, Final, TextIO
+from typing import IO, Annotated, Final
 
 import typer
 
@@ -26,11 +24,11 @@ from denizen.jobs.service import (
     find_job,
     find_unfinished,
     require_same_options,
-    source_digest,
     state_of,
     this_runner,
 )
-from denizen.transfer.adapters.formats import format_of, make_reader, make_writer, sniff
+from denizen.transfer.adapters.formats import format_of, make_reader, make_writer
+from denizen.transfer.adapters.sources import Source
 from denizen.transfer.schemas import (
     EXPORTED,
     Format,
@@ -45,8 +43,6 @@ from denizen.transfer.service import MAX_BATCH, Import, export_users
 from denizen.users.crud import Shape, count_users
 
 app = typer.Typer()
-
-_CHUNK_BYTES: Final = 256 * 1024
 
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Where the name of the file does not say it.", show_default=False)
@@ -89,12 +85,12 @@ async def import_(
 
     Example: denizen users import people.csv --resume
     """
-    _check_files(file, report, resume=resume and not dry_run)
+    _check_files(file, report, resume=resume, dry_run=dry_run)
     renamed = read_mappings(maps or ())
     options = ImportOptions(mode, match, dry_run=dry_run)
     out, began = Output(as_json), time.monotonic()
-    async with aclosing(_Source.open(file)) as opened, open_accounts() as accounts:
-        source = _Source(file, opened)
+    async with aclosing(Source.open(file)) as opened, open_accounts() as accounts:
+        source = Source(file, opened)
         form = form or await source.guess()
         reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
         work = Work(
@@ -152,8 +148,10 @@ async def export(
 # --- What an import reads ------------------------------------------------------------------------------
 
 
-def _check_files(file: str, report: Path | None, *, resume: bool) -> None:
+def _check_files(file: str, report: Path | None, *, resume: bool, dry_run: bool) -> None:
     """Refuse what cannot be meant, before anything is opened."""
+    if resume and dry_run:
+        raise typer.BadParameter("A dry run writes nothing that could be gone on with.", param_hint="--resume")
     if file == "-" and resume:
         raise typer.BadParameter(
             "What comes on standard input is gone once it was read, and cannot be gone on with.", param_hint="--resume"
@@ -168,72 +166,6 @@ def _check_files(file: str, report: Path | None, *, resume: bool) -> None:
         if file != "-" and report.exists() and report.samefile(file):
             raise typer.BadParameter("The report would overwrite the file.", param_hint="--report")
         report.open("ab").close()  # told now if it cannot be written; emptied once the import has begun
-
-
-class _Source:
-    """The bytes of a file or of standard input.
-
-    Attributes:
-        size: in bytes, where it is known.
-        position: how many were read.
-    """
-
-    def __init__(self, name: str, opened: AsyncGenerator[bytes]) -> None:
-        self._name = name
-        self._opened = opened
-        self._first = b""
-        self.size = Path(name).stat().st_size if name != "-" and Path(name).is_file() else None
-        self.position = 0
-
-    async def guess(self) -> Format:
-        """Say which form it has, by its name or its first bytes."""
-        self._first = await anext(self._opened, b"")
-        return format_of(self._name) or sniff(self._first)
-
-    async def digest(self, accounts: Accounts) -> bytes | None:
-        """Give what a job knows a file by; `None` for what can be read only once."""
-        if self.size is None:
-            return None
-
-        def read() -> bytes:
-            with Path(self._name).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-
-        return source_digest(accounts, await asyncio.to_thread(read))
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Give all bytes, in pieces."""
-        self.position = len(self._first)
-        yield self._first
-        async for chunk in self._opened:
-            self.position += len(chunk)
-            yield chunk
-
-    @staticmethod
-    async def open(name: str) -> AsyncGenerator[bytes]:
-        """Read files in place, and wait for pipes without keeping the event loop from its work."""
-        if name == "-" and _is_pipe(sys.stdin):
-            stream = asyncio.StreamReader(limit=_CHUNK_BYTES)
-            pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(stream), sys.stdin.buffer
-            )
-            try:
-                while chunk := await stream.read(_CHUNK_BYTES):
-                    yield chunk
-            finally:
-                pipe.close()
-            return
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230  (nobody waits)
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-
-
-def _is_pipe(stream: TextIO) -> bool:
-    """Tell whether reading `stream` may have to wait."""
-    try:
-        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except OSError:  # what stands in for standard input in this process is no file at all
-        return False
 
 
 # --- What was begun before --------------------------------------------------------------------------------
@@ -335,6 +267,8 @@ def _tell(out: Output, running: Import, seconds: float, report: Path | None, *, 
     out.line(f"{rows}: {good}, {summary.refused:,} refused, in {seconds:.1f} s ({rate:,.0f} a second).")
     for code, count in summary.codes.most_common():
         out.line(f"  {code}: {count:,}")
+    if summary.codes["encoding_invalid"]:
+        out.line("  As a rule such a file is in Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8.csv")
     if summary.problems:
         out.line("The first of the refused rows:" if summary.refused > len(summary.problems) else "The refused rows:")
     for result in summary.problems:

@@ -7,9 +7,7 @@ other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +16,7 @@ from sqlalchemy import String, cast, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.search import crud as search
-from denizen.transfer.schemas import EXPORTED, STORED, Account, RowResult
+from denizen.transfer.schemas import EXPORTED, STORED, Account
 from denizen.users.crud import TAKEN
 from denizen.users.models import User
 
@@ -186,65 +184,6 @@ async def refresh_statistics(db: AsyncSession) -> None:
     """
     if (await db.connection()).dialect.name == "postgresql":
         await db.execute(text("ANALYZE denizen_users"))
-
-
-class Seen:
-    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow."""
-
-    def __init__(self) -> None:
-        self._scratch = sqlite3.connect("", isolation_level=None)
-        self._scratch.execute("PRAGMA journal_mode=OFF")
-        self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
-
-    def _line(self, mark: bytes) -> int | None:
-        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
-        return None if found is None else int(found[0])
-
-    def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
-        self._scratch.execute("BEGIN")
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
-        self._scratch.execute("COMMIT")
-
-    def add_results(self, results: Iterable[RowResult]) -> None:
-        """Keep which line brought or changed which account."""
-        self._add(
-            (_id_bytes(result.id), result.line)
-            for result in results
-            if result.id is not None and result.outcome != "skipped"
-        )
-
-    def line_of(self, user_id: str) -> int | None:
-        """Return the line that brought or changed an account; `None` for one that no line did."""
-        return self._line(_id_bytes(user_id))
-
-    def add_asked(self, account: Account) -> None:
-        """Keep what a row of a dry run asks for, as digests."""
-        asked = [(column, value) for column in KINDS if (value := getattr(account, column)) is not None]
-        self._add((_digest(column, value), account.line) for column, value in asked)
-
-    def add_freed(self, column: str, value: str) -> None:
-        """Keep what a row of a dry run would have let go."""
-        self._add([(_digest(f"freed {column}", value), 0)])
-
-    def was_freed(self, column: str, value: str) -> bool:
-        """Tell whether a row of a dry run would have let go of `value`."""
-        return self._line(_digest(f"freed {column}", value)) is not None
-
-    def line_that_asked(self, column: str, value: str) -> int | None:
-        """Return the line of a dry run whose row asked for `value` first."""
-        return self._line(_digest(column, value))
-
-    def close(self) -> None:
-        """Erase it."""
-        self._scratch.close()
-
-
-def _id_bytes(user_id: str) -> bytes:
-    return bytes.fromhex(user_id.replace("-", ""))
-
-
-def _digest(column: str, value: str) -> bytes:
-    return hashlib.blake2b(f"{column}\0{value}".encode(), digest_size=16).digest()
 
 
 # --- Out ---------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Upload:
     Attributes:
         size: in bytes.
         digest: what a job knows it by.
+        running: the import of it, which ends with it: also where nobody was left to begin with the answer.
     """
 
     def __init__(self, request: Request) -> None:
@@ -75,6 +76,7 @@ class Upload:
         self.accounts = accounts_of(request)
         self.size = 0
         self.digest = b""
+        self.running: Import | None = None
         self._file = TemporaryFile()  # noqa: SIM115  (closed by `upload_of`, once the answer was sent)
 
     async def receive(self) -> None:
@@ -116,8 +118,10 @@ class Upload:
         while chunk := await asyncio.to_thread(self._file.read, _PIECE_BYTES):
             yield chunk
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Erase it."""
+        if self.running is not None:
+            await self.running.close()
         self._file.close()
 
 
@@ -127,7 +131,7 @@ async def upload_of(request: Request) -> AsyncIterator[Upload]:
     try:
         yield upload
     finally:
-        upload.close()
+        await upload.close()
 
 
 Uploaded = Annotated[Upload, Depends(upload_of)]
@@ -179,7 +183,7 @@ async def answer_import(request: Request, upload: Upload, options: ImportOptions
     reader = make_reader(
         kept["format"], ignore_unknown=kept["ignore_unknown"], renamed=kept["map"], needed=options.needed
     )
-    running = Import(accounts, upload.chunks(), reader, options, work=work)
+    running = upload.running = Import(accounts, upload.chunks(), reader, options, work=work)
     try:
         await running.begin(job)
     except JobRunning:

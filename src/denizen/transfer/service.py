@@ -25,9 +25,9 @@ from denizen.jobs.service import Held, Work
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_writer
 from denizen.transfer.batches import Batch, Pace, Raced, hash_passwords, in_order, read_batches, try_out, write_rows
-from denizen.transfer.crud import Seen
 from denizen.transfer.errors import RowRejected
 from denizen.transfer.events import UsersImported
+from denizen.transfer.plans import Seen
 from denizen.transfer.schemas import ImportOptions, RowReader, RowResult, Summary, refused
 
 MAX_BATCH: Final = 5_000
