@@ -127,6 +127,11 @@ class Denizen:
         command = [sys.executable, "-m", "denizen", "serve", "--host", "127.0.0.1", "--port"]
         self.server = Server(command, settings=self._settings, folder=self.folder, probe="/healthz")
 
+    @property
+    def url(self) -> str:
+        """Of its database."""
+        return self._settings["DENIZEN_DATABASE_URL"]
+
     def run(self, *command: str) -> Run:
         """Run a `denizen` command to its end."""
         return run([sys.executable, "-m", "denizen", *command], settings=self._settings, folder=self.folder)

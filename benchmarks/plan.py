@@ -10,8 +10,8 @@ from typing import Literal
 from .databases import Kind
 from .load import Generator
 
-Part = Literal["traffic", "memory", "start", "import", "keyset"]
-PARTS: tuple[Part, ...] = ("traffic", "memory", "start", "import", "keyset")
+Part = Literal["traffic", "memory", "start", "import", "keyset", "export"]
+PARTS: tuple[Part, ...] = ("traffic", "memory", "start", "import", "keyset", "export")
 
 
 @dataclass(frozen=True)

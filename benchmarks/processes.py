@@ -110,7 +110,7 @@ def run(command: Sequence[str], *, settings: Mapping[str, str], folder: Path) ->
     peak = 0
     while process.poll() is None:
         peak = max(peak, peak_memory(process.pid))
-        time.sleep(0.01 if time.perf_counter() - began < 1 else 0.1)
+        time.sleep(0.01)
     seconds = time.perf_counter() - began
     if process.returncode != 0:
         raise ProgramFailed(f"{' '.join(command[:5])} exited with {process.returncode}:\n{tail(log)}")

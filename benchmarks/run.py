@@ -1,4 +1,4 @@
-"""One kind of database, all that is measured on it: fill, compare, start, grow."""
+"""One kind of database, all that is measured on it: fill, compare, start, grow, export."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from statistics import median
 
 from .contenders import Contender, Denizen, Tutorial
 from .databases import Databases
+from .export import measure_export
 from .figures import Figure, Results, at_least, at_most
 from .growth import measure_pages
 from .plan import Plan
@@ -30,6 +31,8 @@ def measure(plan: Plan, databases: Databases, results: Results) -> None:
         results.figures.append(measure_start(plan, databases.title, denizen))
     if denizen and plan.wants("keyset"):
         results.figures += measure_growth(plan, databases.title, denizen)
+    if denizen and plan.wants("export"):
+        results.figures += measure_export(plan, databases.title, denizen)
 
 
 def measure_import(plan: Plan, title: str, denizen: Denizen, users: int, *, start: int = 0) -> list[Figure]:

@@ -108,7 +108,7 @@ def install(
     accounts = assemble(settings, features, prefix=prefix, **seams)
     setattr(app.state, STATE, [*installs, accounts])
     given = {ACCOUNTS: accounts, MAX_BODY_SIZE: settings.max_body_size}
-    for feature in features:
+    for feature in sorted(features, key=lambda each: not each.ahead):
         for router in feature.routers():
             bound = router.bound(given)
             app.include_router(_named_apart(bound, prefix, installs) if installs else bound, prefix=prefix)

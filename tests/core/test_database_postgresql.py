@@ -52,6 +52,10 @@ async def slowly(database: Database) -> object:
         return await db.scalar(select(NOTES.c.number))
 
 
+async def slowly_by_statement(database: Database) -> object:
+    return await database.read.slow_rows(BY_NUMBER, number=1)
+
+
 async def by_writing(database: Database) -> None:
     async with database.write.begin() as db:
         await db.execute(text("UPDATE notes SET number = number"))
@@ -62,7 +66,14 @@ async def at_length(database: Database) -> None:
         await db.execute(text("UPDATE notes SET number = number"))
 
 
-USES: list[Callable[[Database], Awaitable[object]]] = [by_session, by_statement, slowly, by_writing, at_length]
+USES: list[Callable[[Database], Awaitable[object]]] = [
+    by_session,
+    by_statement,
+    slowly,
+    slowly_by_statement,
+    by_writing,
+    at_length,
+]
 
 
 async def told_within(seconds: float, database: Database, times: int = 4) -> None:

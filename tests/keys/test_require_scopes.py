@@ -15,6 +15,7 @@ from tests.keys.conftest import bearer
 
 NEEDED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/users/"): Scope.USERS_READ,
+    ("GET", "/users/export"): Scope.USERS_EXPORT,
     ("GET", "/users/{user_id}"): Scope.USERS_READ,
     ("PATCH", "/users/{user_id}"): Scope.USERS_WRITE,
     ("DELETE", "/users/{user_id}"): Scope.USERS_WRITE,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from denizen.core.accounts import Accounts
 from denizen.transfer.adapters.formats import make_reader
@@ -66,3 +66,33 @@ def stored(accounts: Accounts) -> Stored:
 def told(results: Sequence[RowResult]) -> list[tuple[int, str]]:
     """Each row's line with its code, or its outcome where it has none."""
     return [(result.line, result.code or result.outcome) for result in results]
+
+
+_CROWD = """
+    INSERT INTO denizen_users
+        (id, username, username_key, username_skeleton, is_active, version, created_at, updated_at, full_name)
+    SELECT {id}, name, name, name, i % 100 <> 0, 1, {at}, {at}, 'Person ' || i FROM (SELECT i, 'u' || i AS name FROM
+        {numbers}) AS people
+"""
+_CROWD_ON = {
+    "sqlite": {
+        "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
+        "at": "printf('2026-01-01T00:%02d:%02d.%06dZ', i / 60 % 60, i % 60, i)",
+        "numbers": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {count}) SELECT i FROM n)",
+    },
+    "postgresql": {
+        "id": "CAST('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0') AS uuid)",
+        "at": "timestamptz '2026-01-01 00:00:00Z' + i % 3600 * interval '1 second' + i * interval '1 microsecond'",
+        "numbers": "generate_series(1, {count}) AS i",
+    },
+}
+
+
+async def crowd(accounts: Accounts, count: int) -> None:
+    """Put `count` accounts into an empty table: u1, u2 ..., every hundredth not active. The last second of an hour
+    has as many as the first.
+    """
+    parts = _CROWD_ON[accounts.database.kind]
+    statement = _CROWD.format(**{**parts, "numbers": parts["numbers"].format(count=count)})
+    async with accounts.writing(timeout=120) as db:
+        await db.execute(text(statement.replace(":", r"\:")))

@@ -23,10 +23,11 @@ from denizen.core.types import format_utc
 from denizen.core.words import search_text
 from denizen.settings import Settings
 from denizen.transfer import crud
-from denizen.transfer.adapters.formats import make_reader, make_writer
+from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.schemas import EXPORTED, Account, Format
-from denizen.transfer.service import export_users, import_users
+from denizen.transfer.service import export_users, import_users, plan_export
 from denizen.users.models import User
+from denizen.users.schemas import UserFilter
 from tests.conftest import MakeUser
 from tests.transfer.conftest import HASH, BringIn, in_pieces
 
@@ -89,10 +90,17 @@ def accounts_of_any_kind(draw: st.DrawFn) -> list[Account]:
     return made
 
 
-async def take_out(accounts: Accounts, form: Format, *, with_hashes: bool = True, batch: int = 3) -> bytes:
-    writer = make_writer(form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
-    parts = [writer.write(rows) async for rows in export_users(accounts.database, with_hashes=with_hashes, batch=batch)]
-    return (writer.begin() + "".join(parts)).encode()
+async def take_out(
+    accounts: Accounts, form: Format, *, with_hashes: bool = True, size: int = 3, **filters: Any
+) -> bytes:
+    extract = plan_export(UserFilter.model_validate(filters), form, with_hashes=with_hashes)
+    return b"".join([part.data async for part in export_users(accounts.database, extract, size=size)])
+
+
+async def names(accounts: Accounts, *, size: int = 3, **filters: Any) -> list[str]:
+    """The usernames of an export, in its order."""
+    exported = await take_out(accounts, "ndjson", size=size, **filters)
+    return [json.loads(line)["username"] for line in exported.splitlines()]
 
 
 async def there_and_back(settings: Settings, rows: Sequence[Account], form: Format) -> None:
@@ -150,17 +158,13 @@ async def test_hashes_come_only_where_asked_for(accounts: Accounts, bring_in: Br
     assert HASH.encode() in await take_out(accounts, "csv", with_hashes=True)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5, 6, 100])
-async def test_batches_lose_nobody_and_repeat_nobody(accounts: Accounts, bring_in: BringIn, batch: int) -> None:
+@pytest.mark.parametrize("size", [1, 2, 5, 6, 100])
+async def test_parts_lose_nobody_and_repeat_nobody(accounts: Accounts, bring_in: BringIn, size: int) -> None:
     await bring_in("username,is_active\n" + "".join(f"user{n},{n % 2}\n" for n in range(6)))
 
-    async def names(is_active: bool | None) -> list[Any]:
-        parts = export_users(accounts.database, is_active=is_active, batch=batch)
-        return [row[1] async for part in parts for row in part]
-
-    assert await names(None) == [f"user{n}" for n in range(6)]
-    assert await names(True) == ["user1", "user3", "user5"]
-    assert await names(False) == ["user0", "user2", "user4"]
+    assert await names(accounts, size=size) == [f"user{n}" for n in range(6)]
+    assert await names(accounts, size=size, is_active=True) == ["user1", "user3", "user5"]
+    assert await names(accounts, size=size, is_active=False) == ["user0", "user2", "user4"]
 
 
 async def test_nobody_there_is_an_empty_export(accounts: Accounts) -> None:

@@ -6,6 +6,7 @@
 | read | `async with database.read.session() as db:` autocommit; the connection refuses writes |
 | read slowly | `async with database.read.slow() as db:` counts, deep `skip`, exports |
 | read on the hot path | `await database.read.rows(STATEMENT, id=...)` |
+| read much at once | `await database.read.slow_rows(STATEMENT, ...)` |
 
 Only this module commits (a test looks).
 """
@@ -52,6 +53,9 @@ class Backend(Protocol):
 
     async def rows(self, sql: str, parameters: Any) -> Any:
         """Run one SELECT on the driver."""
+
+    async def slow_rows(self, sql: str, parameters: Any) -> Any:
+        """Run one SELECT on the driver, where it may take long; bytes come as the server has them."""
 
     async def close(self) -> None:
         """Close every connection; what is in use is undone, and refused from now on."""
@@ -161,6 +165,20 @@ class Reader:
             if what is None:
                 raise
             raise what from error
+
+    async def slow_rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """The same where it may take long, as in `slow`; for large results, of which nothing is to be made here.
+
+        Raises:
+            As `rows`.
+        """
+        database = self._database
+        with told_apart():
+            backend = await database.backend()
+            compiled = statement.on(backend.dialect)
+            if database.observers:
+                database.observe(compiled.sql)
+            return compiled.convert(await backend.slow_rows(compiled.sql, compiled.parameters(values)))
 
 
 class Database:

@@ -47,6 +47,7 @@ class Feature:
     Attributes:
         name: the room's name.
         routers: give FastAPI routers, called once when the application is composed.
+        ahead: its routes are looked at before those of other rooms, who would take `/users/export` for an account.
         authenticators: recognise bearers of the tokens that this room issues.
         listeners: are told every event, in its transaction.
         commands: of the `denizen` program.
@@ -55,6 +56,7 @@ class Feature:
 
     name: str
     routers: Callable[[], tuple[Any, ...]] = tuple
+    ahead: bool = False
     authenticators: tuple[Authenticator, ...] = ()
     listeners: tuple[Listener, ...] = ()
     commands: tuple[CommandGroup, ...] = ()

@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute, _effective_route_context_var
 from fastapi.utils import create_model_field
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,6 +35,9 @@ MAX_BODY_SIZE: Final = "denizen.max_body_size"
 
 PLAIN: Final = "denizen.plain"
 """A key in an ASGI scope under which anything makes a request go FastAPI's way; see `core.direct`."""
+
+_HEAD: Final = "denizen.head"
+"""A key in an ASGI scope that says that only the head of the answer will be sent, whatever is said of the method."""
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
 _NUMBER_LENGTH: Final = 64
@@ -343,7 +346,7 @@ async def _answer_head(answer: ASGIApp, scope: Scope, receive: Receive, send: Se
 
     The scope is copied, not changed: the server looks into its own for the method when the answer comes.
     """
-    as_get = {**scope, "method": "GET"}
+    as_get = {**scope, "method": "GET", _HEAD: True}
 
     async def send_head(message: Message) -> None:
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
@@ -352,3 +355,35 @@ async def _answer_head(answer: ASGIApp, scope: Scope, receive: Receive, send: Se
         await answer(as_get, receive, send_head)
     finally:
         scope.update(as_get, method="HEAD")  # middleware reads which route it was
+
+
+class Stream(StreamingResponse):
+    """An answer in pieces, each made when the one before has been taken; made by `of`.
+
+    What is raised between two pieces is let through, so that the server breaks the connection off: a file that is torn
+    must not end as a whole one does. The pieces are closed whenever the answer ends, and for HEAD at once.
+    """
+
+    _pieces: AsyncGenerator[bytes]
+
+    @classmethod
+    async def of(cls, pieces: AsyncGenerator[bytes], *, headers: Mapping[str, str]) -> Self:
+        """Wait for the first piece, so that what is raised until then is answered as any error is."""
+        first = await anext(pieces, b"")
+        answer = cls(_led_by(first, pieces), headers=headers)
+        answer._pieces = pieces
+        return answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        async with aclosing(self._pieces):
+            if _HEAD in scope:
+                self.body_iterator = _led_by(b"", None)
+            await super().__call__(scope, receive, send)
+
+
+async def _led_by(first: bytes, others: AsyncGenerator[bytes] | None) -> AsyncGenerator[bytes]:
+    yield first
+    if others is not None:
+        async for piece in others:
+            yield piece

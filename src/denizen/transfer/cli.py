@@ -30,7 +30,6 @@ from denizen.jobs.service import (
 from denizen.transfer.adapters.formats import format_of, make_reader, make_writer
 from denizen.transfer.adapters.sources import Source
 from denizen.transfer.schemas import (
-    EXPORTED,
     Format,
     ImportOptions,
     Match,
@@ -39,10 +38,13 @@ from denizen.transfer.schemas import (
     described,
     read_mappings,
 )
-from denizen.transfer.service import MAX_BATCH, Import, export_users
+from denizen.transfer.service import MAX_BATCH, Import, export_users, plan_export
 from denizen.users.crud import Shape, count_users
+from denizen.users.schemas import UserFilter
 
 app = typer.Typer()
+
+_TIME: Final = "2026-01-31T09:30:00Z"
 
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Where the name of the file does not say it.", show_default=False)
@@ -121,6 +123,14 @@ async def export(
     output: Annotated[str, typer.Option("--output", "-o", help="people.csv, people.ndjson, or - for stdout.")] = "-",
     form: FormatOption = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
+    email: Annotated[str | None, typer.Option(help="Only this e-mail address, in any case.")] = None,
+    username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Only this id. Can be repeated.")] = None,
+    created_since: Annotated[str | None, typer.Option(help=f"Only those created then or later: {_TIME}.")] = None,
+    created_before: Annotated[str | None, typer.Option(help="Only those created before.")] = None,
+    updated_since: Annotated[str | None, typer.Option(help="Only those changed then or later.")] = None,
+    updated_before: Annotated[str | None, typer.Option(help="Only those not changed since.")] = None,
     with_hashes: Annotated[
         bool, typer.Option("--with-hashes", help="With the hashes of passwords, which are secrets.")
     ] = False,
@@ -130,19 +140,32 @@ async def export(
     Example: denizen users export --output people.csv
 
     Example: denizen users export --inactive | jq .email
+
+    Example: denizen users export --updated-since 2026-01-31T00:00:00Z --output changed.ndjson
     """
-    columns = (*EXPORTED, "hashed_password") if with_hashes else EXPORTED
-    writer = make_writer(form or format_of(output) or "ndjson", columns)
+    asked = {
+        "is_active": active,
+        "email": email,
+        "username": username,
+        "external_id": external_id,
+        "id__in": ids or None,
+        "created_at__gte": created_since,
+        "created_at__lt": created_before,
+        "updated_at__gte": updated_since,
+        "updated_at__lt": updated_before,
+    }
+    extract = plan_export(
+        UserFilter.model_validate(asked), form or format_of(output) or "ndjson", with_hashes=with_hashes
+    )
     async with open_accounts() as accounts:
-        database = accounts.database
-        shape = Shape(conditions=() if active is None else ("is_active",))
-        total = await count_users(database.read, shape, {} if active is None else {"is_active": active}, exact=False)
+        listing = extract.listing
+        shape = Shape(conditions=listing.conditions)
+        total = await count_users(accounts.database.read, shape, listing.values, exact=False)
         with _writing(output, private=with_hashes) as file, progress("Exporting", total=total) as done:
-            file.write(writer.begin().encode())
-            async with aclosing(export_users(database, is_active=active, with_hashes=with_hashes)) as parts:
-                async for rows in parts:
-                    file.write(writer.write(rows).encode())
-                    done(len(rows))
+            async with aclosing(export_users(accounts.database, extract)) as parts:
+                async for part in parts:
+                    file.write(part.data)
+                    done(part.rows)
 
 
 # --- What an import reads ------------------------------------------------------------------------------

@@ -7,18 +7,42 @@ other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
-from uuid import UUID
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import String, cast, func, select, text, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
+from denizen.core.database import Database, Reader
+from denizen.core.errors import Unavailable
+from denizen.core.statements import Statement
 from denizen.search import crud as search
-from denizen.transfer.schemas import EXPORTED, STORED, Account
-from denizen.users.crud import TAKEN
+from denizen.transfer.adapters import sql
+from denizen.transfer.adapters.sql import Kind
+from denizen.transfer.schemas import STORED, Account, Format
+from denizen.users.crud import TAKEN, Shape, page_query
 from denizen.users.models import User
+from denizen.users.service import Listing
+
+T = TypeVar("T")
 
 KINDS: Final = tuple(TAKEN)
 """The columns that two accounts cannot share, in the order in which a clash is told."""
@@ -188,36 +212,157 @@ async def refresh_statistics(db: AsyncSession) -> None:
 
 # --- Out ---------------------------------------------------------------------------------------------
 
+Key = tuple[Any, ...]
+"""Where a row stands in the order of a list: its id alone, or the field of a range and the id."""
 
-def _as_text(name: str, dialect: str) -> Any:
-    """Give a column as `Account` has it. SQLite stores ids and times in that form already."""
-    column = getattr(User, name)
-    if name == "id":
-        return type_coerce(column, String) if dialect == "sqlite" else cast(column, String)
-    if name not in {"created_at", "updated_at"}:
-        return column
-    if dialect == "sqlite":
-        return type_coerce(column, String)
-    return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+_AHEAD: Final = 2
+"""Parts that are read at the same time: while one is on its way here, the database writes the next."""
+
+_TRIES: Final = 3
+_TRY_AFTER: Final = 1.0
+
+_MOST: Final = 50_000
+"""Rows of one part, lest a part that others fill while it is being read does not fit into memory."""
 
 
-async def list_accounts(
-    db: AsyncSession, *, after: str | None, limit: int, is_active: bool | None, with_hashes: bool
-) -> list[tuple[Any, ...]]:
-    """Return the next accounts in the order of their ids, as text and numbers.
+class Part(NamedTuple):
+    """Some lines of a file, and of how many rows."""
+
+    data: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What is taken out, and how it is written.
+
+    Attributes:
+        listing: which accounts, in which order.
+        form: of the file.
+        columns: in order.
+    """
+
+    listing: Listing
+    form: Format
+    columns: tuple[str, ...]
+
+
+def _keys(order: str) -> tuple[InstrumentedAttribute[Any], ...]:
+    return (User.id,) if order == "id" else (getattr(User, order), User.id)
+
+
+def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
+    """Build the statement of the key of a part's last row; none where fewer rows are left.
+
+    Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
+    """
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    behind = bindparam("size", type_=Integer()) - 1
+    return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
+
+
+def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Select[*tuple[Any, ...]]:
+    """Build the statement of a part: one row with all of its lines, as bytes, and how many they are.
+
+    Parameters: as `bound_query`, but `limit` in place of `size`, and `upto_0`, `upto_1` where it ends with a row.
+    """
+    listing, keys = extract.listing, _keys(extract.listing.order)
+    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    if upto:
+        bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
+        rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
+    # The limit keeps the order too: without one, either database may aggregate rows as it finds them.
+    inner = rows.with_only_columns(*(getattr(User, name) for name in extract.columns)).subquery("u")
+    line: ColumnElement[str] = literal_column(sql.line(extract.form, extract.columns, kind)).label("line")
+    lines = select(line).select_from(inner).subquery("lines")
+    return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines)
+
+
+@lru_cache(maxsize=256)
+def _bound_statement(order: str, conditions: tuple[str, ...], after: bool) -> Statement:
+    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), after=after))
+
+
+@lru_cache(maxsize=256)
+def _part_statement(
+    order: str, conditions: tuple[str, ...], written: tuple[Format, tuple[str, ...], Kind], after: bool, upto: bool
+) -> Statement:
+    form, columns, kind = written
+    extract = Extract(Listing(order, False, dict.fromkeys(conditions)), form, columns)
+    return Statement(part_query(extract, kind, after=after, upto=upto))
+
+
+async def read_parts(database: Database, extract: Extract, *, size: int) -> AsyncGenerator[Part]:
+    """Read the lines of all accounts in parts, each a short read of its own.
+
+    First the key that a part ends with is read from the index, then all of its lines as one text. So the next part is
+    known before this one is there.
 
     Args:
-        db: a reading session.
-        after: the id behind which to begin; `None` for the first.
-        limit: how many at most.
-        is_active: only those that are, or are not.
-        with_hashes: with `hashed_password` as last column behind `EXPORTED`.
+        database: to read.
+        extract: what.
+        size: how many rows a part has, but for the last.
+
+    Raises:
+        Unavailable: the database is away, or others have put so many into one part that they do not fit into memory.
     """
-    dialect = (await db.connection()).dialect.name
-    names = (*EXPORTED, "hashed_password") if with_hashes else EXPORTED
-    query = select(*(_as_text(name, dialect) for name in names)).order_by(User.id).limit(limit)
-    if after is not None:
-        query = query.where(User.id > UUID(after))
-    if is_active is not None:
-        query = query.where(User.is_active == is_active)
-    return [tuple(row) for row in await db.execute(query)]
+    reads, after, more = deque[asyncio.Task[Part]](), None, True
+    few, ahead = "id__in" in extract.listing.conditions, min(_AHEAD, database.options.pool_size)
+    try:
+        while more or reads:
+            while more and len(reads) < ahead:
+                find = partial(_find_bound, database.read, extract, after=after, size=size)
+                upto = None if few else await _patiently(find, begun=after is not None)
+                more = upto is not None
+                if reads and not more:  # whom a change moves to the end, out of a part before it was read, is there
+                    await asyncio.wait(reads)
+                read = partial(_read_part, database, extract, after=after, upto=upto)
+                reads.append(asyncio.create_task(_patiently(read, begun=after is not None)))
+                after = upto
+            part = await reads[0]
+            if part.rows == _MOST:
+                raise Unavailable("Others bring in accounts faster than they can be taken out. Try again.")
+            yield part
+            reads.popleft()
+    finally:
+        for task in reads:
+            task.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+
+
+async def _patiently(read: Callable[[], Awaitable[T]], *, begun: bool) -> T:
+    """Read again what could not be read, since the keys it lies between stay: a server that is started anew, or busy,
+    breaks off no file that is half written. Before there is one, whoever asks is told at once.
+    """
+    for _ in range(_TRIES if begun else 0):
+        with suppress(Unavailable):
+            return await read()
+        await asyncio.sleep(_TRY_AFTER)
+    return await read()
+
+
+async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, size: int) -> Key | None:
+    """Return the key of the last of the next `size` rows; `None` where fewer are left."""
+    listing = extract.listing
+    statement = _bound_statement(listing.order, listing.conditions, after is not None)
+    rows = await reads.slow_rows(statement, **listing.values, **_numbered("after", after), size=size)
+    return rows[0] if rows else None
+
+
+async def _read_part(database: Database, extract: Extract, *, after: Key | None, upto: Key | None) -> Part:
+    """Return the lines of the rows behind `after`, up to and with `upto`; `_MOST` of them at most."""
+    listing = extract.listing
+    values = {**listing.values, **_numbered("after", after), **_numbered("upto", upto), "limit": _MOST}
+    reads, kind = database.read, database.kind
+    if "id__in" in listing.conditions:  # so few that they are one part; how many there are is in the statement's text
+        async with reads.slow() as db:
+            found = tuple((await db.execute(part_query(extract, kind, after=False, upto=False), values)).one())
+    else:
+        written = (extract.form, extract.columns, kind)
+        statement = _part_statement(listing.order, listing.conditions, written, after is not None, upto is not None)
+        (found,) = await reads.slow_rows(statement, **values)
+    return Part(found[0] or b"", found[1])
+
+
+def _numbered(name: str, key: Key | None) -> dict[str, Any]:
+    return {f"{name}_{place}": value for place, value in enumerate(key or ())}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from denizen.core.errors import DenizenError
 from denizen.core.text import Storable
 from denizen.transfer.errors import ColumnUnknown, MappingInvalid
+from denizen.users.schemas import UserFilter
 
 Format = Literal["csv", "ndjson"]
 Outcome = Literal["created", "updated", "unchanged", "skipped", "valid", "refused"]
@@ -268,3 +269,17 @@ class Summary:
         """Give what is counted, for JSON."""
         names = ("rows", "created", "updated", "unchanged", "skipped", "valid", "refused")
         return {name: getattr(self, name) for name in names} | {"codes": dict(self.codes.most_common())}
+
+
+# --- Out -----------------------------------------------------------------------------------------------
+
+
+class ExportQuery(UserFilter):
+    """Which accounts, and how they are written."""
+
+    format: Annotated[
+        Format | None, Field(description="Without it `Accept` decides between the two; NDJSON by default.")
+    ] = None
+    with_hashes: Annotated[
+        bool, Field(description="With `hashed_password`, which needs the scope `users:hashes` as well.")
+    ] = False

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,13 +25,16 @@ from denizen.jobs.service import Held, Work
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_writer
 from denizen.transfer.batches import Batch, Pace, Raced, hash_passwords, in_order, read_batches, try_out, write_rows
+from denizen.transfer.crud import Extract, Part
 from denizen.transfer.errors import RowRejected
 from denizen.transfer.events import UsersImported
 from denizen.transfer.plans import Seen
-from denizen.transfer.schemas import ImportOptions, RowReader, RowResult, Summary, refused
+from denizen.transfer.schemas import EXPORTED, Format, ImportOptions, RowReader, RowResult, Summary, refused
+from denizen.users.schemas import UserFilter
+from denizen.users.service import plan_filter
 
 MAX_BATCH: Final = 5_000
-EXPORT_BATCH: Final = 5_000
+EXPORT_BATCH: Final = 10_000
 
 _PAUSE: Final = 0.25
 """For how much of a batch's time others may write before the next one (SQLite). Other processes look for the lock now
@@ -338,31 +341,34 @@ async def import_users(
 # --- Out ---------------------------------------------------------------------------------------------
 
 
-async def export_users(
-    database: Database, *, is_active: bool | None = None, with_hashes: bool = False, batch: int = EXPORT_BATCH
-) -> AsyncGenerator[list[tuple[Any, ...]]]:
-    """Read all accounts in the order of their ids, each batch a short read of its own.
+def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool) -> Extract:
+    """Turn what was asked for into what an index serves.
 
-    What changes meanwhile is read as it is when its turn comes; an account that is there all the time comes once.
+    Raises:
+        ListingUnsupported, EmailInvalid, UsernameInvalid: as a list under this filter.
+    """
+    return Extract(plan_filter(asked), form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
+
+
+async def export_users(database: Database, extract: Extract, *, size: int = EXPORT_BATCH) -> AsyncGenerator[Part]:
+    """Give a file of accounts, in the order of their ids or of their range's field.
+
+    What changes meanwhile is read as it is when its turn comes; an account that is there all the time comes once. Under
+    a range of `updated_at` one that changes meanwhile may come twice, since it moves to the end.
 
     Args:
         database: to read.
-        is_active: only those that are, or are not.
-        with_hashes: with the hash of the password as last column.
-        batch: how many to read at once.
+        extract: what.
+        size: how many rows a part has.
 
     Yields:
-        Rows of `EXPORTED`, as text and numbers.
+        The parts, at least one, of which the first begins with the header. Closing the generator ends what is read.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database is away; what was given until then is no whole file.
     """
-    after: str | None = None
-    while True:
-        async with database.read.slow() as db:
-            rows = await crud.list_accounts(db, after=after, limit=batch, is_active=is_active, with_hashes=with_hashes)
-        if rows:
-            yield rows
-            after = rows[-1][0]
-        if len(rows) < batch:
-            return
+    header = make_writer(extract.form, extract.columns).begin().encode()
+    async with aclosing(crud.read_parts(database, extract, size=size)) as parts:
+        async for part in parts:
+            yield Part(header + part.data, part.rows) if header else part
+            header = b""

@@ -147,28 +147,11 @@ def _read_ids(value: Any) -> Any:
     return tuple(sorted({found for part in parts if (found := parse_id(part.strip())) is not None}))
 
 
-class UserQuery(BaseModel):
-    """Which accounts, in which order, from where on. A parameter that is none of these is refused: ignored, it would
-    return everyone.
-    """
+class UserFilter(BaseModel):
+    """Which accounts. A parameter that is none of these is refused: ignored, it would return everyone."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many, at most 1000.")] = 10
-    skip: Annotated[
-        int | None,
-        Field(ge=0, le=MAX_SKIP, description="How many to leave out first. Gets slower with depth; prefer `cursor`."),
-    ] = None
-    cursor: Annotated[
-        str | None, MaxLen(2048), Storable, Field(description="Where the last page ended: its `X-Next-Cursor`.")
-    ] = None
-    order_by: Annotated[
-        Order | None,
-        Field(description="`-` for descending. By default `id`, the order of creation; with a range, its field."),
-    ] = None
-    count: Annotated[
-        Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")
-    ] = None
     email: Annotated[Email | None, Field(description="In any case.")] = None
     username: Annotated[Username | None, Field(description="In any case.")] = None
     external_id: Annotated[str | None, MaxLen(MAX_EXTERNAL_ID_LENGTH), Storable] = None
@@ -186,3 +169,23 @@ class UserQuery(BaseModel):
     updated_at__gt: Instant | None = None
     updated_at__lte: Instant | None = None
     updated_at__lt: Instant | None = None
+
+
+class UserQuery(UserFilter):
+    """Which accounts, in which order, from where on."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many, at most 1000.")] = 10
+    skip: Annotated[
+        int | None,
+        Field(ge=0, le=MAX_SKIP, description="How many to leave out first. Gets slower with depth; prefer `cursor`."),
+    ] = None
+    cursor: Annotated[
+        str | None, MaxLen(2048), Storable, Field(description="Where the last page ended: its `X-Next-Cursor`.")
+    ] = None
+    order_by: Annotated[
+        Order | None,
+        Field(description="`-` for descending. By default `id`, the order of creation; with a range, its field."),
+    ] = None
+    count: Annotated[
+        Literal["estimated", "exact"] | None, Field(description="Also count, and answer with `X-Total-Count`.")
+    ] = None

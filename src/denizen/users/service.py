@@ -25,7 +25,7 @@ from denizen.users.crud import Row, Shape
 from denizen.users.errors import ListingUnsupported, SignUpClosed
 from denizen.users.events import UserCreated, UserDeleted, UserUpdated
 from denizen.users.models import User
-from denizen.users.schemas import READ_FIELDS, UserCreate, UserQuery, UserUpdate
+from denizen.users.schemas import READ_FIELDS, UserCreate, UserFilter, UserQuery, UserUpdate
 
 
 async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User:
@@ -235,16 +235,30 @@ def plan_listing(query: UserQuery) -> Listing:
         ListingUnsupported: no index does. Said, rather than served slowly or with a filter left out.
         EmailInvalid, UsernameInvalid: a filter that can match nobody.
     """
-    values = _values_of(query)
-    ranged = [name for name in _RANGED if any(condition.startswith(f"{name}__") for condition in values)]
-    asked = query.order_by or (ranged[0] if ranged else "id")
-    listing = Listing(asked.removeprefix("-"), asked.startswith("-"), values)
+    listing = plan_filter(query, order=query.order_by)
     if query.cursor is not None and query.skip is not None:
         raise ListingUnsupported(
             "`skip` and `cursor` cannot be combined: a cursor already says where to go on.", field="skip"
         )
     if query.skip is not None and listing.order in _NAMED:
         raise ListingUnsupported(f"`skip` does not work with order_by={listing.order}; page by `cursor`.", field="skip")
+    return listing
+
+
+def plan_filter(asked: UserFilter, *, order: str | None = None) -> Listing:
+    """Turn a filter into a list that an index serves.
+
+    Args:
+        asked: the filter.
+        order: what it is ordered by, `-` for descending; `None` for the field of its range, or `id`.
+
+    Raises:
+        ListingUnsupported, EmailInvalid, UsernameInvalid: as `plan_listing`.
+    """
+    values = _values_of(asked)
+    ranged = [name for name in _RANGED if any(condition.startswith(f"{name}__") for condition in values)]
+    order = order or (ranged[0] if ranged else "id")
+    listing = Listing(order.removeprefix("-"), order.startswith("-"), values)
     if not _UNIQUE & values.keys():
         _refuse_unindexed(listing, ranged)
     return listing
@@ -261,11 +275,9 @@ def _refuse_unindexed(listing: Listing, ranged: list[str]) -> None:
         raise ListingUnsupported("is_active goes with order_by=id or -id, and with no range.", field="is_active")
 
 
-def _values_of(query: UserQuery) -> dict[str, Any]:
+def _values_of(asked: UserFilter) -> dict[str, Any]:
     values: dict[str, Any] = {
-        name: value
-        for name in UserQuery.model_fields
-        if name not in {"limit", "skip", "cursor", "order_by", "count"} and (value := getattr(query, name)) is not None
+        name: value for name in UserFilter.model_fields if (value := getattr(asked, name)) is not None
     }
     if "email" in values:
         values["email"] = email_key(clean_email(values["email"]))

@@ -92,6 +92,23 @@ class PostgreSQLBackend:
                     raise
         return await self._kept.rows(sql, parameters)
 
+    async def slow_rows(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one SELECT as in `reading_slowly`, on its psycopg connection and with results in binary: as text, bytes
+        would be twice as long, and text would be decoded.
+        """
+        async with self.reading_slowly() as db:
+            connection = await db.connection()
+            driver = await driver_of(connection)
+            try:
+                cursor = await driver.cursor(binary=True).execute(sql, parameters)
+                return await cursor.fetchall()
+            except BaseException as error:
+                if driver.closed or has_stale_plan(error):
+                    await connection.invalidate()
+                if driver.refusal is not None and isinstance(error, psycopg.Error):
+                    raise driver.refusal() from error
+                raise
+
     async def close(self) -> None:
         """Close all connections; what is in use is refused, and undone by the server. No answer of its is waited
         for.

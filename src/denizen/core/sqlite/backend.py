@@ -114,6 +114,10 @@ class SQLiteBackend:
         """Run one SELECT in place."""
         return await self._in_place.rows(sql, parameters)
 
+    async def slow_rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
+        """Run one SELECT on a thread."""
+        return (await self._threads.run(sql, parameters)).rows
+
     async def close(self) -> None:
         """Close all; what is in use is refused and undone. The writer is last, so that it can fold the WAL back into
         the file.

@@ -1,0 +1,102 @@
+"""The database writes lines, and Python could: byte for byte the same, on both databases and in both forms."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from denizen.core.accounts import Accounts
+from denizen.core.assembly import assemble
+from denizen.core.hashing import NullHasher
+from denizen.core.ids import new_id
+from denizen.settings import Settings
+from denizen.transfer import crud
+from denizen.transfer.adapters.formats import make_writer
+from denizen.transfer.schemas import EXPORTED, Account, Format
+from denizen.transfer.service import export_users, plan_export
+from denizen.users.models import User
+from denizen.users.schemas import UserFilter
+from tests.transfer.test_export_users import TIMES
+
+COLUMNS = (*EXPORTED, "hashed_password")
+FORMS: tuple[Format, ...] = ("csv", "ndjson")
+
+SPECIAL = (
+    "=+-@'\"`,;\t\r\n\\/%:{}<>& a0\x01\x08\x0b\x0c\x1f\x7f\x80\x85\xa0\u2028\u2029\ufeff\ufffd\U0001f451\u00e9e\u0301"
+)
+TEXT = st.text(st.sampled_from(SPECIAL), max_size=8) | st.text(
+    st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40
+)
+PLAIN = [*string.printable, *map(chr, range(1, 0x2C0)), *SPECIAL]
+
+
+def account(number: int, text: str | None, *, others: Sequence[str | None] = (), at: str = "") -> Account:
+    """An account whose names are any text at all: what may be a name is not asked here."""
+    username, email, external_id, hashed = (*others, None, None, None, None)[:4]
+    at = at or "2026-01-31T09:30:00.000000Z"
+    return Account(
+        id=str(new_id()),
+        username=username,
+        email=email if email is not None or username is not None else "",
+        external_id=None if external_id is None else f"{external_id}{number}",
+        full_name=text,
+        hashed_password=hashed,
+        is_active=number % 2 == 0,
+        created_at=at,
+        updated_at=at,
+        version=number + 1,
+        email_key=None if email is None and username is not None else f"e{number}",
+        username_key=None if username is None else f"u{number}",
+        username_skeleton=None if username is None else f"u{number}",
+        found_by="",
+        line=0,
+        password=None,
+    )
+
+
+async def assert_alike(accounts: Accounts, rows: Sequence[Account]) -> None:
+    async with accounts.writing() as db:
+        await db.execute(delete(User))
+        assert len(await crud.insert_accounts(db, rows)) == len(rows)
+    values = sorted([getattr(row, name) for name in COLUMNS] for row in rows)
+    for form in FORMS:
+        writer = make_writer(form, COLUMNS)
+        extract = plan_export(UserFilter(), form, with_hashes=True)
+
+        exported = b"".join([part.data async for part in export_users(accounts.database, extract, size=50)])
+
+        assert exported == (writer.begin() + writer.write(values)).encode()
+
+
+async def test_every_character_is_written_alike(accounts: Accounts) -> None:
+    shapes = ("{}", "{}x", "x{}y", "'{}", "''{}", "{0}{0}")
+    texts = ["", *(shape.format(each) for each in PLAIN for shape in shapes)]
+
+    await assert_alike(accounts, [account(number, text) for number, text in enumerate(texts)])
+
+
+@pytest.mark.timeout(240)
+def test_any_text_is_written_alike(settings: Settings) -> None:
+    people = st.lists(st.tuples(st.none() | TEXT, st.lists(st.none() | TEXT, max_size=4), TIMES), max_size=6)
+
+    async def check_all(people: Sequence[tuple[str | None, list[str | None], str]]) -> None:
+        accounts = assemble(settings, (), hasher=NullHasher())
+        try:
+            rows = [account(n, text, others=others, at=at) for n, (text, others, at) in enumerate(people)]
+            await assert_alike(accounts, rows)
+        finally:
+            await accounts.close()
+
+    @how(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(people=people)
+    def check(people: list[tuple[str | None, list[str | None], str]]) -> None:
+        asyncio.run(check_all(people))
+
+    check()
