@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from denizen.batch.feature import FEATURE as BATCH
 from denizen.core.feature import Feature
 from denizen.idempotency.feature import FEATURE as IDEMPOTENCY
 from denizen.jobs.feature import FEATURE as JOBS
@@ -9,4 +10,4 @@ from denizen.keys.feature import FEATURE as KEYS
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
-FEATURES: tuple[Feature, ...] = (IDEMPOTENCY, USERS, KEYS, JOBS, TRANSFER)
+FEATURES: tuple[Feature, ...] = (IDEMPOTENCY, BATCH, USERS, KEYS, JOBS, TRANSFER)

@@ -62,7 +62,13 @@ async def all_are_told(server: Served, people: list[str], *, hashing: float) -> 
     """
     client, anonymous = server.client(), server.client(key=False)
     waiting = [timed(request) for _ in range(4) for request in everything(client, people)]
-    sign_ups = [timed(anonymous.post("/users/", json=person(f"lost{number}"))) for number in range(SIGN_UPS)]
+    keys: list[dict[str, str]] = [
+        {"Idempotency-Key": f"lost{number}"} if number % 2 else {} for number in range(SIGN_UPS)
+    ]
+    sign_ups = [
+        timed(anonymous.post("/users/", json=person(f"lost{number}"), headers=headers))
+        for number, headers in enumerate(keys)
+    ]
     alive = [timed(anonymous.get("/healthz")) for _ in range(5)]
     ready = timed(anonymous.get("/readyz"))
 

@@ -10,11 +10,14 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import text
 
+from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
+from denizen.core.hashing import NullHasher
 from denizen.idempotency import service
 from denizen.idempotency.errors import IdempotencyKeyInFlight
 from denizen.idempotency.service import Answer
+from denizen.settings import Settings
 from tests.conftest import BASE_URL, Clock, MakeKey
 from tests.faults.test_commit_before_answering import FAILS_AT_COMMIT
 from tests.idempotency.conftest import ADA, EVE, kept, under
@@ -223,6 +226,21 @@ async def test_nothing_kept_tells_the_password_or_who_asked(client: AsyncClient,
     assert "horse" not in str(row)
     assert "127.0.0.1" not in str(row)
     assert "client's" not in str(row)
+
+
+async def test_keys_hold_inside_a_host_as_well(settings: Settings) -> None:
+    """Whose own errors keep their shape, and whose install has a prefix."""
+    host = FastAPI()
+    accounts = install(host, prefix="/accounts", settings=settings, hasher=NullHasher())
+    async with AsyncClient(transport=ASGITransport(host), base_url=BASE_URL) as client:
+        first = await client.post("/accounts/users/", json=ADA, headers=under("k"))
+        again = await client.post("/accounts/users", json=ADA, headers=under("k"))
+        refused = await client.post("/accounts/users/", json=EVE, headers=under("k"))
+    await accounts.close()
+
+    assert (first.status_code, again.content) == (201, first.content)
+    assert again.headers[REPLAYED] == "true"
+    assert refused.json()["code"] == "idempotency_key_reused"
 
 
 class TestLimited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Accounts:
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written, by their id.
+        batching: held by the one batch that may be written at a time, so that others come in between.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -62,6 +64,7 @@ class Accounts:
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: dict[Any, datetime] = field(default_factory=dict)
+    batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def public_url(self, path: str) -> str:
@@ -136,6 +139,7 @@ class Accounts:
             stack.callback(self.hashing.close)
             for act in self.closing:
                 stack.push_async_callback(act)
+        self.batching = asyncio.Lock()  # a lock belongs to the event loop that waited for it
 
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]

@@ -97,6 +97,7 @@ def _held(digest: bytes, claim: UUID) -> tuple[Any, ...]:
 async def delete_expired(db: AsyncSession, *, at: datetime, limit: int) -> int:
     """Delete what has expired, the oldest first; give how many that were, at most `limit`."""
     expired = select(KeptAnswer.digest).where(KeptAnswer.expires_at <= at).order_by(KeptAnswer.expires_at).limit(limit)
+    expired = expired.with_for_update(skip_locked=True)  # other servers do the same, and need not be waited for
     # Asked once more of the row itself: it may have been taken over since the inner statement saw it.
     gone = await db.execute(
         delete(KeptAnswer)

@@ -14,6 +14,7 @@ neither costs a statement.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -24,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.deps import accounts_of
+from denizen.core.errors import Unavailable
 from denizen.core.tokens import Prefix, new_token
 from denizen.idempotency import service
 from denizen.idempotency.errors import IdempotencyKeyInFlight, IdempotencyKeyInvalid, IdempotencyKeyReused
@@ -39,6 +41,9 @@ REPLAYED: Final[dict[str, dict[str, Any]]] = {
 
 REFUSALS: Final = (IdempotencyKeyInvalid, IdempotencyKeyReused, IdempotencyKeyInFlight)
 """What the header may be refused with."""
+
+
+_PATIENCE_SECONDS: Final = 0.2
 
 
 class Attempt:
@@ -132,6 +137,10 @@ async def attempt_of(
     attempt = Attempt(request, accounts_of(request), service.read_key(request.headers.getlist("idempotency-key")))
     try:
         yield attempt
+    except Unavailable:
+        # A database that is away is not waited for twice: whoever asked is to be told in time.
+        await asyncio.wait([asyncio.ensure_future(attempt.let_go())], timeout=_PATIENCE_SECONDS)
+        raise
     except BaseException:
         await attempt.let_go()
         raise

@@ -49,6 +49,15 @@ ExternalId = Annotated[
     MaxLen(MAX_EXTERNAL_ID_LENGTH),
     Storable,
 ]
+Password = Annotated[
+    str,
+    Storable,
+    Field(
+        description="At least 8 characters; common passwords and one's own name are refused. Stored as argon2id.",
+        examples=["correct horse battery"],
+        json_schema_extra={"format": "password", "maxLength": 1024},
+    ),
+]
 
 
 class UserBase(BaseModel):
@@ -66,15 +75,7 @@ class UserBase(BaseModel):
 class UserCreate(UserBase):
     """A new account."""
 
-    password: Annotated[
-        str,
-        Storable,
-        Field(
-            description="At least 8 characters; common passwords and one's own name are refused. Stored as argon2id.",
-            examples=["correct horse battery"],
-            json_schema_extra={"format": "password", "maxLength": 1024},
-        ),
-    ]
+    password: Password
     is_active: Annotated[bool, Field(description="Takes effect only with the scope `users:write`.")] = True
     external_id: Annotated[ExternalId | None, Field(description="Needs the scope `users:write`.")] = None
 

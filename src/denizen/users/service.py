@@ -16,15 +16,16 @@ from denizen.core.auth import Caller, CredentialsMissing, Scope
 from denizen.core.database import Reader
 from denizen.core.events import record
 from denizen.core.hashing import Lane
-from denizen.core.identifiers import clean_email, email_key, identify, username_key
+from denizen.core.identifiers import Identity, clean_email, email_key, identify, username_key
 from denizen.core.paging import CursorInvalid, CursorSigner
 from denizen.core.rates import address_key, enforce
 from denizen.core.types import format_utc, parse_utc
+from denizen.search import crud as search
 from denizen.users import crud
 from denizen.users.crud import Row, Shape
 from denizen.users.errors import ListingUnsupported, SignUpClosed
 from denizen.users.events import UserCreated, UserDeleted, UserUpdated
-from denizen.users.models import User
+from denizen.users.models import FOUND_BY, User
 from denizen.users.schemas import READ_FIELDS, UserCreate, UserFilter, UserQuery, UserUpdate
 
 
@@ -83,22 +84,50 @@ async def create_account(
         ValueError: `db` belongs to another install.
     """
     accounts.adopt(db)
-    identity = identify(username, email)
-    hashed = None
-    if password is not None:
-        accounts.check_password(password, username, email, full_name)
-        hashed = await accounts.hashing.hash(password, lane=lane)
-    at = accounts.clock()
-    user = User(
-        **identity._asdict(),
+    identity = judge_account(accounts, username, email, full_name, password=password)
+    hashed = None if password is None else await accounts.hashing.hash(password, lane=lane)
+    return await store_account(
+        db,
+        identity,
         full_name=full_name,
         external_id=external_id,
-        hashed_password=hashed,
         is_active=is_active,
-        created_at=at,
-        updated_at=at,
+        hashed_password=hashed,
+        at=accounts.clock(),
     )
-    await crud.create_user(db, user)
+
+
+def judge_account(
+    accounts: Accounts, username: str | None, email: str | None, full_name: str | None, *, password: str | None
+) -> Identity:
+    """Judge a new account as far as that takes no statement, and before its password costs a hash.
+
+    Raises:
+        EmailInvalid, UsernameInvalid, IdentityMissing, PasswordRefused: as `core` judges them.
+    """
+    identity = identify(username, email)
+    if password is not None:
+        accounts.check_password(password, username, email, full_name)
+    return identity
+
+
+async def store_account(
+    db: AsyncSession, identity: Identity, *, at: datetime, many: bool = False, **values: Any
+) -> User:
+    """Store an account that was judged.
+
+    Args:
+        db: a writing session; it is not committed.
+        many: it is one of many: the caller indexes their words all at once, and the session does not get to know it.
+        values: the other columns of `User`.
+
+    Raises:
+        EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
+    """
+    user = User(**identity._asdict(), **values, created_at=at, updated_at=at)
+    await crud.create_user(db, user, known=not many)
+    if not many:
+        await search.create_entry(db, user.id, *(getattr(user, name) for name in FOUND_BY))
     await record(db, UserCreated(user.id))
     return user
 
@@ -136,7 +165,13 @@ def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addres
 
 
 async def change_user(
-    db: AsyncSession, user_id: UUID, data: UserUpdate, *, versions: AbstractSet[int] | None, at: datetime
+    db: AsyncSession,
+    user_id: UUID,
+    data: UserUpdate,
+    *,
+    versions: AbstractSet[int] | None,
+    at: datetime,
+    many: bool = False,
 ) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
 
@@ -144,6 +179,7 @@ async def change_user(
         db: a writing session.
         versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
+        many: as for `store_account`.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
@@ -158,12 +194,16 @@ async def change_user(
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
         # is needed, and held.
-        user = await crud.lock_user(db, user_id, versions=versions)
+        held = await crud.lock_user(db, user_id, versions=versions)
         if not named:
-            return crud.row_of(user)
-        identity = identify(named.get("username", user.username), named.get("email", user.email))
+            return held
+        before = dict(zip(READ_FIELDS, held, strict=True))
+        identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
         values |= identity._asdict()
     row = await crud.update_user(db, user_id, values, versions=versions, at=at)
+    if not many and not named.keys().isdisjoint(FOUND_BY):
+        shown = dict(zip(READ_FIELDS, row, strict=True))
+        await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
     await record(db, UserUpdated(user_id, tuple(sorted(named))))
     return row
 
@@ -174,7 +214,9 @@ async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[i
     Raises:
         UserNotFound, UserChanged: nothing to delete, or none of those versions.
     """
+    entry = await search.get_entry(db, user_id)
     await crud.delete_user(db, user_id, versions=versions)
+    await search.forget_entry(db, entry)
     await record(db, UserDeleted(user_id))
 
 
@@ -246,11 +288,7 @@ def plan_listing(query: UserQuery) -> Listing:
 
 
 def plan_filter(asked: UserFilter, *, order: str | None = None) -> Listing:
-    """Turn a filter into a list that an index serves.
-
-    Args:
-        asked: the filter.
-        order: what it is ordered by, `-` for descending; `None` for the field of its range, or `id`.
+    """Turn a filter into a list that an index serves, ordered by `order` or else by the field of its range, or by `id`.
 
     Raises:
         ListingUnsupported, EmailInvalid, UsernameInvalid: as `plan_listing`.

@@ -1,0 +1,1 @@
+"""Many accounts created, changed and deleted by one request, each for itself."""

@@ -1,0 +1,261 @@
+"""A batch: one transaction, a savepoint for each operation, the truth told about every one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.batch import crud
+from denizen.batch.schemas import CreateOperation, DeleteOperation, Operation
+from denizen.core.accounts import Accounts
+from denizen.core.errors import Conflict, DenizenError, StorageFull, Unavailable
+from denizen.core.hashing import HashingBusy, Lane
+from denizen.core.identifiers import Identity
+from denizen.core.ids import parse_id
+from denizen.core.words import search_text
+from denizen.search import crud as search
+from denizen.users import service as users
+from denizen.users.errors import UserNotFound
+from denizen.users.models import FOUND_BY
+from denizen.users.schemas import READ_FIELDS
+
+T = TypeVar("T")
+
+_SECONDS: Final = 30.0
+"""What the transaction may take, in place of `DENIZEN_DATABASE_TIMEOUT`: a thousand operations take about one."""
+
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.5
+_SLICE: Final = 50
+"""How many operations are judged before the event loop gets a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one operation.
+
+    Attributes:
+        id: of the account, where there is one.
+        version: of the account after it.
+        error: why it was refused.
+    """
+
+    op: str
+    id: UUID | None = None
+    version: int | None = None
+    error: DenizenError | None = None
+
+
+@dataclass(slots=True)
+class _Act:
+    """An operation that was judged.
+
+    Attributes:
+        id: of the account that it is about; `None` for a new one.
+        identity: of a new one.
+        hashed_password: of a new one that has one.
+    """
+
+    operation: Operation
+    id: UUID | None = None
+    identity: Identity | None = None
+    hashed_password: str | None = None
+
+
+@dataclass(slots=True)
+class _Words:
+    """What the accounts of a batch are to be found by: written at its end for all at once."""
+
+    created: list[search.Found] = field(default_factory=list)
+    changed: dict[str, str] = field(default_factory=dict)
+
+
+async def run_batch(
+    accounts: Accounts,
+    operations: Sequence[Operation | Outcome],
+    *,
+    finish: Callable[[AsyncSession, list[Outcome]], Awaitable[T]],
+) -> T:
+    """Do what can be done of a batch, in order, in one transaction: what is refused costs itself and no other.
+
+    Passwords are hashed before the first statement. Whoever loses a deadlock against others tries again.
+
+    Args:
+        accounts: where.
+        operations: what to do; an `Outcome` in place of one that was refused already.
+        finish: told all outcomes before the commit; what it gives is given back.
+
+    Raises:
+        HashingBusy: too many passwords wait, for longer than this waits for them.
+        Unavailable, StorageFull: nothing of it was done, unless the commit itself was cut off.
+    """
+    acts = await _hash_passwords(accounts, await _judge_all(accounts, operations))
+    async with _one_at_a_time(accounts):
+        return await _write(accounts, acts, finish)
+
+
+@asynccontextmanager
+async def _one_at_a_time(accounts: Accounts) -> AsyncIterator[None]:
+    """Let no two batches of this process queue for the database: whoever writes one account comes in between."""
+    lock = accounts.batching
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await lock.acquire()
+    except TimeoutError:
+        raise Unavailable("Other batches are being written. Try again in a moment.", retry_after=5) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _write(
+    accounts: Accounts,
+    acts: Sequence[_Act | Outcome],
+    finish: Callable[[AsyncSession, list[Outcome]], Awaitable[T]],
+) -> T:
+    tries_left, committing = _TRIES, False
+    while True:
+        tries_left -= 1
+        try:
+            async with accounts.writing(timeout=_SECONDS) as db:
+                given = await finish(db, await _do_all(db, acts, clock=accounts.clock))
+                committing = True
+        except Unavailable as error:
+            # Whether a commit that was cut off was made, nobody knows.
+            if committing or not tries_left or isinstance(error, StorageFull):
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return given
+
+
+# --- Before the first statement -----------------------------------------------------------------------
+
+
+async def _judge_all(accounts: Accounts, operations: Sequence[Operation | Outcome]) -> list[_Act | Outcome]:
+    acts = list[_Act | Outcome]()
+    for operation in operations:
+        acts.append(operation if isinstance(operation, Outcome) else _judge(accounts, operation))
+        if len(acts) % _SLICE == 0:
+            await asyncio.sleep(0)
+    return acts
+
+
+def _judge(accounts: Accounts, operation: Operation) -> _Act | Outcome:
+    """Judge what takes no statement to judge."""
+    if isinstance(operation, CreateOperation):
+        user = operation.user
+        try:
+            identity = users.judge_account(accounts, user.username, user.email, user.full_name, password=user.password)
+        except DenizenError as error:
+            return Outcome(operation.op, error=error)
+        return _Act(operation, identity=identity)
+    user_id = parse_id(operation.id)
+    if user_id is None:
+        return Outcome(operation.op, error=UserNotFound("User not found"))
+    return _Act(operation, user_id)
+
+
+async def _hash_passwords(accounts: Accounts, acts: list[_Act | Outcome]) -> list[_Act | Outcome]:
+    """Hash all passwords, several at once, and leave a place in the queue to others."""
+    places = asyncio.Semaphore(accounts.settings.hash_threads)
+
+    async def hash_one(act: _Act, password: str) -> None:
+        async with places:
+            act.hashed_password = await _hash(accounts, password)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for act in acts:
+                if isinstance(act, _Act) and isinstance(act.operation, CreateOperation):
+                    password = act.operation.user.password
+                    if password is not None:
+                        group.create_task(hash_one(act, password))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return acts
+
+
+async def _hash(accounts: Accounts, password: str) -> str:
+    """Hash one password; wait while sign-ins and sign-ups fill the queue."""
+    for _ in range(_TRIES):
+        try:
+            return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
+        except HashingBusy as busy:
+            await asyncio.sleep(busy.retry_after or 1)
+    return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
+
+
+# --- In the transaction --------------------------------------------------------------------------------
+
+
+async def _do_all(db: AsyncSession, acts: Sequence[_Act | Outcome], *, clock: Callable[[], datetime]) -> list[Outcome]:
+    await crud.take_turn(db)
+    at, words = clock(), _Words()
+    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words) for act in acts]
+    await search.create_entries(db, words.created)
+    await search.update_entries(db, list(words.changed.items()))
+    return outcomes
+
+
+async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words) -> Outcome:
+    """Do one operation in a savepoint of its own."""
+    op = act.operation.op
+    try:
+        async with crud.savepoint(db):
+            user_id, version, found_by = await _do(db, act, at)
+    except Unavailable:
+        raise
+    except DenizenError as error:
+        return Outcome(op, act.id, error=error)
+    except IntegrityError:
+        return Outcome(op, act.id, error=Conflict("Something else that is stored stands in the way."))
+    if found_by is not None and op == "create":
+        words.created.append((str(user_id), found_by))
+    elif found_by is not None:
+        words.changed[str(user_id)] = found_by
+    return Outcome(op, user_id, version)
+
+
+async def _do(db: AsyncSession, act: _Act, at: datetime) -> tuple[UUID, int | None, str | None]:
+    """Do one operation; give the account's id, its version, and the words it is found by from now on, where they are
+    others.
+    """
+    operation = act.operation
+    if isinstance(operation, CreateOperation):
+        return await _create(db, operation, act, at)
+    assert act.id is not None  # noqa: S101  (whatever is about an account has its id)
+    versions = None if operation.if_version is None else frozenset({operation.if_version})
+    if isinstance(operation, DeleteOperation):
+        await users.erase_user(db, act.id, versions=versions)
+        return act.id, None, None
+    row = await users.change_user(db, act.id, operation.changes, versions=versions, at=at, many=True)
+    shown = dict(zip(READ_FIELDS, row, strict=True))
+    renamed = not operation.changes.model_fields_set.isdisjoint(FOUND_BY)
+    return act.id, shown["version"], search_text(*(shown[name] for name in FOUND_BY)) if renamed else None
+
+
+async def _create(
+    db: AsyncSession, operation: CreateOperation, act: _Act, at: datetime
+) -> tuple[UUID, int | None, str | None]:
+    assert act.identity is not None  # noqa: S101  (whatever makes an account has one)
+    user = await users.store_account(
+        db,
+        act.identity,
+        full_name=operation.user.full_name,
+        external_id=operation.user.external_id,
+        is_active=operation.user.is_active,
+        hashed_password=act.hashed_password,
+        at=at,
+        many=True,
+    )
+    return user.id, user.version, search_text(*(getattr(user, name) for name in FOUND_BY))
