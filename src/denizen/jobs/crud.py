@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.jobs.errors import JobNotFound
@@ -105,9 +105,14 @@ async def find_part(db: AsyncSession, job_id: UUID, number: int) -> bytes | None
     return (await db.execute(query)).scalar_one_or_none()
 
 
+def _forgotten(until: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Nothing was done since, and nobody gave a sign that he is at it."""
+    return Job.updated_at <= until, Job.claimed_until <= until
+
+
 async def find_forgotten(db: AsyncSession, *, until: datetime) -> UUID | None:
     """Return a job that nothing has happened to since `until`."""
-    query = select(Job.id).where(Job.updated_at <= until).order_by(Job.updated_at, Job.id).limit(1)
+    query = select(Job.id).where(*_forgotten(until)).order_by(Job.updated_at, Job.id).limit(1)
     return (await db.execute(query)).scalar_one_or_none()
 
 
@@ -120,7 +125,7 @@ async def delete_some(db: AsyncSession, job_id: UUID, *, parts: int, until: date
         parts: how many at most.
         until: a job that something has happened to since is left alone: somebody went on with it.
     """
-    held = select(Job.id).where(Job.id == job_id, Job.updated_at <= until).with_for_update()
+    held = select(Job.id).where(Job.id == job_id, *_forgotten(until)).with_for_update()
     if (await db.execute(held)).one_or_none() is None:
         return True
     some = select(JobPart.job_id, JobPart.number).where(JobPart.job_id == job_id).limit(parts)

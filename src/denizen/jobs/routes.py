@@ -10,9 +10,9 @@ from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, Unknown
 from denizen.core.ids import parse_id
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.problems import responses
-from denizen.core.routing import Router
+from denizen.core.routing import Router, Stream
 from denizen.jobs import crud, service
-from denizen.jobs.deps import LINES, NdjsonResponse
+from denizen.jobs.deps import LINES, NDJSON, NdjsonResponse
 from denizen.jobs.errors import JobNotFound
 from denizen.jobs.models import Job
 from denizen.jobs.schemas import JobQuery, JobRead
@@ -66,10 +66,10 @@ async def get_job(caller: CurrentCaller, db: ReadDb, at: Now, job_id: JobId) -> 
     summary="Read the results of a job",
     responses={200: LINES, **responses(*_AUTH, JobNotFound, *_ANY)},
 )
-async def list_job_results(accounts: Here, caller: CurrentCaller, db: ReadDb, job_id: JobId) -> NdjsonResponse:
+async def list_job_results(accounts: Here, caller: CurrentCaller, db: ReadDb, job_id: JobId) -> Response:
     """Give what became of every row so far."""
     job = await _visible(db, caller, job_id)
-    return NdjsonResponse(service.read_results(accounts, job))
+    return await Stream.of(service.read_results(accounts, job), headers={"Content-Type": NDJSON})
 
 
 async def _visible(db: ReadDb, caller: CurrentCaller, job_id: str) -> Job:

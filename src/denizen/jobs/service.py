@@ -12,8 +12,8 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -243,18 +243,10 @@ async def advance(
     await crud.create_part(db, held.job_id, held.parts, results)
 
 
-@asynccontextmanager
-async def keeping(accounts: Accounts, held: Held) -> AsyncIterator[None]:
-    """Give signs of life while the block runs, however long it waits: for its source, or for whoever takes results."""
-    alive = asyncio.create_task(_give_signs(accounts, held))
-    try:
-        yield
-    finally:
-        alive.cancel()
-        await asyncio.gather(alive, return_exceptions=True)
-
-
-async def _give_signs(accounts: Accounts, held: Held) -> None:
+async def give_signs(accounts: Accounts, held: Held) -> None:
+    """Prolong a claim again and again, until cancelled: however long the work waits, for its source or for whoever
+    takes its results.
+    """
     while True:
         await asyncio.sleep(LEASE.total_seconds() / 3)
         with suppress(Unavailable):

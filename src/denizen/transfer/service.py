@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -92,6 +92,7 @@ class Import:
         self._done = self._closed = False
         self._batches: AsyncGenerator[Batch] | None = None
         self._ahead: asyncio.Task[Batch | None] | None = None
+        self._signs: asyncio.Task[None] | None = None
 
     async def begin(self, job: Job | None = None) -> None:
         """Read the first rows, and store the job or take it over.
@@ -105,7 +106,7 @@ class Import:
         """
         try:
             if job is not None:
-                self.held = await jobs.take_over(self._accounts, job)
+                self._hold(await jobs.take_over(self._accounts, job))
             after = self.held.position if self.held else 0
             self._batches = read_batches(
                 self._accounts, self._chunks, self._reader, self._options, self._pace, after=after
@@ -115,10 +116,14 @@ class Import:
             if self._ahead.exception() is not None:
                 await self._ahead
             if self.held is None and not self._options.dry_run:
-                self.held = await jobs.begin(self._accounts, self._work)
+                self._hold(await jobs.begin(self._accounts, self._work))
         except BaseException as error:
             await self.close(error)
             raise
+
+    def _hold(self, held: Held) -> None:
+        self.held = held
+        self._signs = asyncio.create_task(jobs.give_signs(self._accounts, held))
 
     async def close(self, error: BaseException | None = None) -> None:
         """Let go of everything; of the job too, unless it is done. `results` does so at its end, if it was begun.
@@ -141,28 +146,19 @@ class Import:
         """
         ended: BaseException | None = None
         try:
-            async with self._keeping():
-                async for results in self._earlier():
-                    yield results
-                async for results in self._new():
-                    yield results
-                if self.held is not None:
-                    await self._refresh_statistics()
-                    await jobs.finish(self._accounts, self.held)
-                    self._done = True
+            async for results in self._earlier():
+                yield results
+            async for results in self._new():
+                yield results
+            if self.held is not None:
+                await self._refresh_statistics()
+                await jobs.finish(self._accounts, self.held)
+                self._done = True
         except BaseException as error:
             ended = error
             raise
         finally:
             await self.close(ended)
-
-    @asynccontextmanager
-    async def _keeping(self) -> AsyncIterator[None]:
-        if self.held is None:
-            yield
-            return
-        async with jobs.keeping(self._accounts, self.held):
-            yield
 
     async def _earlier(self) -> AsyncIterator[list[RowResult]]:
         """Give what earlier attempts did, and keep which lines they were."""
@@ -185,9 +181,10 @@ class Import:
             yield results
 
     async def _end(self, error: BaseException | None) -> None:
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.gather(self._ahead, return_exceptions=True)
+        beside = [task for task in (self._ahead, self._signs) if task is not None]
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         if self._batches is not None:
             await self._batches.aclose()
         self._seen.close()
