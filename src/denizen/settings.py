@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     max_body_size: types.Bytes = _about(
         1 << 20, "Largest request body, in bytes or with a unit (`1MiB`). More is a 413.", ge=1024, le=1 << 30
     )
+    max_import_size: types.Bytes = _about(
+        256 << 20, "The same for `POST /users/import`, whose body waits in a temporary file.", ge=1024, le=1 << 36
+    )
     max_header_size: types.Bytes = _about(
         32 << 10, "Largest request line and headers together. More is a 431.", ge=4096, le=1 << 20
     )

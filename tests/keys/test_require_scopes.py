@@ -18,6 +18,10 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/users/export"): Scope.USERS_EXPORT,
     ("GET", "/users/{user_id}"): Scope.USERS_READ,
     ("POST", "/users/batch"): Scope.USERS_WRITE,
+    ("POST", "/users/import"): Scope.USERS_IMPORT,
+    ("GET", "/jobs/"): Scope.USERS_IMPORT,
+    ("GET", "/jobs/{job_id}"): None,
+    ("GET", "/jobs/{job_id}/results"): None,
     ("PATCH", "/users/{user_id}"): Scope.USERS_WRITE,
     ("DELETE", "/users/{user_id}"): Scope.USERS_WRITE,
     ("POST", "/keys/"): Scope.KEYS_WRITE,
@@ -32,7 +36,7 @@ OPEN = {("POST", "/users/"), ("GET", "/healthz"), ("GET", "/readyz")}
 
 async def call(client: AsyncClient, route: tuple[str, str], headers: dict[str, str]) -> Response:
     method, path = route
-    path = path.format(user_id=new_id(), key_id=new_id())
+    path = path.format(user_id=new_id(), key_id=new_id(), job_id=new_id())
     body = {"name": "x", "scopes": ["keys:write"]} if "keys" in path else {}
     return await client.request(method, path, json=body if method in {"POST", "PATCH"} else None, headers=headers)
 

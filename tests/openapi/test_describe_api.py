@@ -59,8 +59,8 @@ def test_needing_a_key_is_declared(api: dict[str, Any]) -> None:
 def test_bodies_have_examples(api: dict[str, Any]) -> None:
     bodies = [operation["requestBody"] for _, operation in operations(api) if "requestBody" in operation]
 
-    assert len(bodies) == 4
-    for body in bodies:
+    assert len(bodies) == 5  # one is a file, whose form is its own
+    for body in (body for body in bodies if "application/json" in body["content"]):
         schema = named(api, body["content"]["application/json"]["schema"])
         properties = [schema["properties"][name] for name in schema.get("required", [])]
         assert "examples" in schema or all("examples" in each for each in properties)

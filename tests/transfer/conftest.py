@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from denizen.core.accounts import Accounts
 from denizen.transfer.adapters.formats import make_reader
-from denizen.transfer.schemas import STORED, Format, RowResult
+from denizen.transfer.schemas import STORED, Format, ImportOptions, Match, Mode, RowResult, read_mappings
 from denizen.transfer.service import MAX_BATCH, import_users
 from denizen.users.models import User
 from tests.cli.conftest import command, denizen, environment  # noqa: F401  (fixtures)
@@ -37,10 +37,15 @@ def bring_in(accounts: Accounts) -> BringIn:
         ignore_unknown: bool = False,
         dry_run: bool = False,
         max_batch: int = MAX_BATCH,
+        mode: Mode = "create",
+        match: Match = "email",
+        with_hashes: bool = True,
+        maps: Sequence[str] = (),
     ) -> list[RowResult]:
         data = data if isinstance(data, bytes) else data.encode()
-        reader = make_reader(form, ignore_unknown=ignore_unknown)
-        parts = import_users(accounts, in_pieces(data), reader, dry_run=dry_run, max_batch=max_batch)
+        options = ImportOptions(mode, match, with_hashes=with_hashes, dry_run=dry_run)
+        reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=read_mappings(maps), needed=options.needed)
+        parts = import_users(accounts, in_pieces(data), reader, options, max_batch=max_batch)
         return [result async for part in parts for result in part]
 
     return run

@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.errors import StorageFull, Unavailable
 from denizen.core.hashing import NullHasher
+from denizen.jobs import service as jobs
+from denizen.jobs.models import Job
 from denizen.migrations import runner
 from denizen.settings import Settings
 from denizen.transfer.adapters.formats import make_reader
-from denizen.transfer.schemas import RowResult
-from denizen.transfer.service import import_users
+from denizen.transfer.schemas import ImportOptions, RowResult
+from denizen.transfer.service import Import, import_users
 from denizen.users.models import User
 from tests.conftest import SECRET
 from tests.postgres import Postgres
@@ -54,6 +56,37 @@ async def test_a_full_disk_leaves_whole_batches(accounts: Accounts, bring_in: Br
 
     assert sum(result.outcome == "created" for result in results) == 5000 - len(names)
     assert len(await stored()) == 5000
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_what_a_full_disk_stopped_goes_on_once_there_is_room(accounts: Accounts, stored: Stored) -> None:
+    async def limit(pages: int) -> None:
+        async with accounts.writing() as db:
+            await db.execute(text(f"PRAGMA max_page_count={pages}"))
+
+    def importing() -> Import:
+        return Import(accounts, in_pieces(people(5000)), make_reader("csv"), ImportOptions(), max_batch=200)
+
+    await limit(300)
+    running = importing()
+    await running.begin()
+    with pytest.raises(StorageFull):
+        _ = [part async for part in running.results()]
+    assert running.held is not None
+    job = await jobs.find_job(accounts, running.held.job_id)
+    assert job.position == len(await stored()) + 1  # the header's line
+    await limit(1_000_000)
+    if jobs.state_of(job, accounts.clock()) == "running":  # there was no room to say so
+        async with accounts.writing() as db:
+            await db.execute(update(Job).values(claimed_until=accounts.clock()))
+        job = await jobs.find_job(accounts, running.held.job_id)
+
+    again = importing()
+    await again.begin(job)
+    results = [result async for part in again.results() for result in part]
+
+    assert [result.outcome for result in results] == ["created"] * 5000
+    assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
 
 
 @pytest.mark.slow

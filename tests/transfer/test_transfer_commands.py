@@ -100,6 +100,9 @@ def test_the_report_tells_of_every_row(command: Command, good: str, tmp_path: Pa
         ("people.csv", "--report", "people.csv"),
         ("people.csv", "--batch", "0"),
         ("people.csv", "--format", "xlsx"),
+        ("people.csv", "--mode", "replace"),
+        ("people.csv", "--match", "id"),
+        ("people.csv", "--resume", "--dry-run"),
         (),
     ],
 )

@@ -214,4 +214,5 @@ def requires(*scopes: Scope) -> Any:
 
 CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]
 CanWriteUsers = Annotated[Caller, requires(Scope.USERS_WRITE)]
+CanImportUsers = Annotated[Caller, requires(Scope.USERS_IMPORT)]
 CanWriteKeys = Annotated[Caller, requires(Scope.KEYS_WRITE)]

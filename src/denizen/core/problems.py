@@ -109,20 +109,39 @@ def document(*, status: int, code: str, title: str, detail: str, request_id: str
     }
 
 
-def problem(error: DenizenError, request_id: str) -> Response:
-    """Give the answer to a request that ended in `error`."""
-    status = status_of(error)
-    content = document(status=status, code=error.code, title=error.title, detail=error.detail, request_id=request_id)
+def document_of(error: DenizenError, request_id: str) -> dict[str, Any]:
+    """Give the document that tells of `error`."""
+    content = document(
+        status=status_of(error), code=error.code, title=error.title, detail=error.detail, request_id=request_id
+    )
     if error.field is not None:
         content["field"] = error.field
     if error.errors:
         content["errors"] = [asdict(item) for item in error.errors]
+    return content
+
+
+def problem(error: DenizenError, request_id: str) -> Response:
+    """Give the answer to a request that ended in `error`."""
+    content = document_of(error, request_id)
+    status = content["status"]
     headers = {"cache-control": "no-store"}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.retry_after is not None or status in (429, 503):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after or 1)))
     return ProblemResponse(content, status_code=status, headers=headers)
+
+
+def unexpected(request_id: str) -> dict[str, Any]:
+    """Give the document for what nobody expected: it is in the logs, under the id of the request."""
+    return document(
+        status=500,
+        code="internal_error",
+        title="Internal error",
+        detail="Something went wrong here. The logs tell more under this request id.",
+        request_id=request_id,
+    )
 
 
 def new_request_id() -> str:
@@ -266,13 +285,7 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
     report(log, "unexpected_error", error, method=request.method, route=_route_of(request.scope))
-    content = document(
-        status=500,
-        code="internal_error",
-        title="Internal error",
-        detail="Something went wrong here. The logs tell more under this request id.",
-        request_id=request_id_of(request.scope),
-    )
+    content = unexpected(request_id_of(request.scope))
     return ProblemResponse(content, status_code=500, headers={"cache-control": "no-store"})
 
 

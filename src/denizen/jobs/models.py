@@ -19,17 +19,18 @@ class Job(Base):
 
     Attributes:
         kind: what it does, `import` say.
-        state: `running`, `done` or `failed`. One that runs and whose claim is over was interrupted.
+        state: `running`, `done` or `failed`. One that runs and whose claim is over, or whose process is gone, was
+            interrupted.
         caller_id: the API key that it was asked for with; `None` for the operator at the command line.
-        key_digest: SHA-256 of who asked under which Idempotency-Key; `None` without one.
+        key_digest: of who asked under which Idempotency-Key; `None` without one.
         source: where it reads from, for people: a file's name.
-        source_digest: SHA-256 of all that is read; `None` where that is not known.
+        source_digest: of all that is read, keyed (see `jobs.service.source_digest`); `None` where that is not known.
         options: of its kind, as a JSON object.
-        counts: what became of its rows so far, as a JSON object.
+        counts: what became of its rows so far, as a JSON object; shown as it is.
         position: the line behind which it goes on.
         bytes_done, bytes_total: of the source.
         parts: how many `JobPart` there are.
-        runner: the process at it, as `host:pid:started`.
+        runner: the process at it, as `host:pid:started`; see `jobs.service.this_runner`.
         claim: names the attempt that is at it; a process that lost the claim writes nothing more.
         claimed_until: when another process may take over.
         error: the problem it failed with, as a JSON object.
@@ -68,7 +69,7 @@ class JobPart(Base):
 
     Attributes:
         number: the batch's, from 0.
-        results: a JSON array of results, compressed.
+        results: NDJSON, one result a line as it is shown, compressed by zlib.
     """
 
     __tablename__ = "denizen_job_parts"

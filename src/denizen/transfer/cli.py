@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Annotated, Final, TextIO
+from typing import IO, Annotated, Final
 
 import typer
 
+from denizen.core.accounts import Accounts
 from denizen.core.commands import REFUSED, Json, Output, command, open_accounts, progress
-from denizen.transfer.adapters.formats import format_of, make_reader, make_writer, sniff
-from denizen.transfer.schemas import Format, RowResult, Summary
-from denizen.transfer.service import MAX_BATCH, export_users, import_users, plan_export
+from denizen.jobs.errors import JobRunning
+from denizen.jobs.models import Job
+from denizen.jobs.service import (
+    LEASE,
+    Work,
+    find_job,
+    find_unfinished,
+    require_same_options,
+    state_of,
+    this_runner,
+)
+from denizen.transfer.adapters.formats import format_of, make_reader, make_writer
+from denizen.transfer.adapters.sources import Source
+from denizen.transfer.schemas import (
+    Format,
+    ImportOptions,
+    Match,
+    Mode,
+    RowResult,
+    described,
+    read_mappings,
+)
+from denizen.transfer.service import MAX_BATCH, Import, export_users, plan_export
 from denizen.users.crud import Shape, count_users
 from denizen.users.schemas import UserFilter
 
 app = typer.Typer()
 
-_CHUNK_BYTES: Final = 256 * 1024
 _TIME: Final = "2026-01-31T09:30:00Z"
 
 FormatOption = Annotated[
@@ -36,6 +55,17 @@ FormatOption = Annotated[
 @command
 async def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="people.csv, people.ndjson, or - for standard input.")],
+    mode: Annotated[
+        Mode, typer.Option(help="What happens to a row that an account is there for: refused, skipped, or changes it.")
+    ] = "create",
+    match: Annotated[Match, typer.Option(help="By what skip and upsert find that account.")] = "email",
+    maps: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OLD=NEW", help="Rename a column; OLD= leaves it out. Can be said again."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an import of this file that was cut off.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; tell what would be.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write there what became of every row: .csv or .ndjson.", show_default=False)
@@ -53,24 +83,37 @@ async def import_(
 
     Example: denizen users import people.csv --dry-run
 
-    Example: denizen users import people.csv --report results.csv
+    Example: denizen users import people.csv --mode upsert --match external_id --report results.csv
+
+    Example: denizen users import people.csv --resume
     """
-    _check_files(file, report)
-    out, summary, began = Output(as_json), Summary(), time.monotonic()
-    async with aclosing(_Source.open(file)) as opened, open_accounts() as accounts:
-        source = _Source(file, opened)
-        reader = make_reader(form or await source.guess(), ignore_unknown=ignore_unknown)
-        rows = import_users(accounts, source.chunks(), reader, dry_run=dry_run, max_batch=batch)
-        doing = "Checking" if dry_run else "Importing"
-        shown = progress(doing, total=source.size, quiet=as_json)
-        with _reporting(report) as tell, _noting(out, summary), shown as done:
-            async with aclosing(rows):
-                async for results in rows:
-                    summary.add(results)
-                    tell(results)
-                    done(len(results), at=source.position if source.size else None)
-    _tell(out, summary, time.monotonic() - began, report, dry_run=dry_run)
-    if summary.refused:
+    _check_files(file, report, resume=resume, dry_run=dry_run)
+    renamed = read_mappings(maps or ())
+    options = ImportOptions(mode, match, dry_run=dry_run)
+    out, began = Output(as_json), time.monotonic()
+    async with aclosing(Source.open(file)) as opened, open_accounts() as accounts:
+        source = Source(file, opened)
+        form = form or await source.guess()
+        reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
+        work = Work(
+            kind="import",
+            source=file,
+            options=described(options, form, renamed, ignore_unknown=ignore_unknown),
+            source_digest=None if dry_run else await source.digest(accounts),
+            bytes_total=source.size,
+        )
+        job = None if dry_run else await _find_job(accounts, work, out, resume=resume)
+        running = Import(accounts, source.chunks(), reader, options, work=work, max_batch=batch)
+        shown = progress("Checking" if dry_run else "Importing", total=source.size, quiet=as_json)
+        with _noting(out, running, file):
+            await running.begin(job)
+            with _reporting(report) as tell, shown as done:
+                async with aclosing(running.results()) as parts:
+                    async for results in parts:
+                        tell(results)
+                        done(len(results), at=source.position if source.size else None)
+    _tell(out, running, time.monotonic() - began, report, dry_run=dry_run)
+    if running.summary.refused:
         raise typer.Exit(REFUSED)
 
 
@@ -128,8 +171,14 @@ async def export(
 # --- What an import reads ------------------------------------------------------------------------------
 
 
-def _check_files(file: str, report: Path | None) -> None:
+def _check_files(file: str, report: Path | None, *, resume: bool, dry_run: bool) -> None:
     """Refuse what cannot be meant, before anything is opened."""
+    if resume and dry_run:
+        raise typer.BadParameter("A dry run writes nothing that could be gone on with.", param_hint="--resume")
+    if file == "-" and resume:
+        raise typer.BadParameter(
+            "What comes on standard input is gone once it was read, and cannot be gone on with.", param_hint="--resume"
+        )
     if file != "-" and not Path(file).exists():
         raise typer.BadParameter(f"There is no file {file}.", param_hint="FILE")
     if file != "-" and Path(file).is_dir():
@@ -139,61 +188,51 @@ def _check_files(file: str, report: Path | None) -> None:
             raise typer.BadParameter("The name of the report ends in .csv or .ndjson.", param_hint="--report")
         if file != "-" and report.exists() and report.samefile(file):
             raise typer.BadParameter("The report would overwrite the file.", param_hint="--report")
+        report.open("ab").close()  # told now if it cannot be written; emptied once the import has begun
 
 
-class _Source:
-    """The bytes of a file or of standard input.
+# --- What was begun before --------------------------------------------------------------------------------
 
-    Attributes:
-        size: in bytes, where it is known.
-        position: how many were read.
+
+async def _find_job(accounts: Accounts, work: Work, out: Output, *, resume: bool) -> Job | None:
+    """Find the import of the same file that was cut off, and wait until nobody can be at it any more.
+
+    Raises:
+        JobOptionsDiffer: it was begun otherwise.
+        JobRunning: somebody is at it.
     """
-
-    def __init__(self, name: str, opened: AsyncGenerator[bytes]) -> None:
-        self._name = name
-        self._opened = opened
-        self._first = b""
-        self.size = Path(name).stat().st_size if name != "-" and Path(name).is_file() else None
-        self.position = 0
-
-    async def guess(self) -> Format:
-        """Say which form it has, by its name or its first bytes."""
-        self._first = await anext(self._opened, b"")
-        return format_of(self._name) or sniff(self._first)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Give all bytes, in pieces."""
-        self.position = len(self._first)
-        yield self._first
-        async for chunk in self._opened:
-            self.position += len(chunk)
-            yield chunk
-
-    @staticmethod
-    async def open(name: str) -> AsyncGenerator[bytes]:
-        """Read files in place, and wait for pipes without keeping the event loop from its work."""
-        if name == "-" and _is_pipe(sys.stdin):
-            stream = asyncio.StreamReader(limit=_CHUNK_BYTES)
-            pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(stream), sys.stdin.buffer
+    job = await find_unfinished(accounts, work)
+    if not resume:
+        if job is not None and state_of(job, accounts.clock()) != "running":
+            out.say(
+                f"An import of this file was cut off behind line {job.position}. This one begins anew; "
+                "with --resume it would go on there."
             )
-            try:
-                while chunk := await stream.read(_CHUNK_BYTES):
-                    yield chunk
-            finally:
-                pipe.close()
-            return
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230  (nobody waits)
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
+        return None
+    if job is None:
+        out.say("No import of this file was cut off: this one begins at its beginning.")
+        return None
+    require_same_options(job, work)
+    job = await _wait_for_claim(accounts, job, out)
+    out.say(f"Going on behind line {job.position}.")
+    return job
 
 
-def _is_pipe(stream: TextIO) -> bool:
-    """Tell whether reading `stream` may have to wait."""
-    try:
-        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except OSError:  # what stands in for standard input in this process is no file at all
-        return False
+async def _wait_for_claim(accounts: Accounts, job: Job, out: Output) -> Job:
+    """Wait for the lease of a process that gives no sign of life: of another host nobody knows whether it lives."""
+    at = accounts.clock()
+    if state_of(job, at) != "running":
+        return job
+    left = (job.claimed_until - at).total_seconds()
+    host, pid, _ = job.runner.rsplit(":", 2)
+    if host == this_runner().rsplit(":", 2)[0]:
+        raise JobRunning(f"Process {pid} on this machine is importing this file. Wait for it, or end it.")
+    out.say(f"Process {pid} on {host} was at this less than {LEASE.seconds} s ago. Waiting {left:.0f} s for its claim.")
+    await asyncio.sleep(left + 0.1)
+    again = await find_job(accounts, job.id)
+    if state_of(again, accounts.clock()) == "running":
+        raise JobRunning(f"Process {pid} on {host} is importing this file. Wait for it, or end it.")
+    return again
 
 
 # --- What an import tells ------------------------------------------------------------------------------
@@ -218,34 +257,41 @@ def _reporting(path: Path | None) -> Iterator[Callable[[Sequence[RowResult]], ob
 
 
 @contextmanager
-def _noting(out: Output, summary: Summary) -> Iterator[None]:
+def _noting(out: Output, running: Import, file: str) -> Iterator[None]:
     """Say how far an import came that was stopped."""
     try:
         yield
     except BaseException:
-        if summary.created:
+        summary = running.summary
+        if running.held is not None and summary.rows:
             out.say(
                 f"Stopped. The rows up to line {summary.last_line} are done, {summary.created:,} accounts created. "
-                "Import the file again for the rest; rows that are in are then told as taken."
+                + ("Import the rest of it anew." if file == "-" else "With --resume the same command goes on there.")
             )
         raise
 
 
-def _tell(out: Output, summary: Summary, seconds: float, report: Path | None, *, dry_run: bool) -> None:
+_GOOD: Final = ("created", "updated", "unchanged", "skipped", "valid")
+
+
+def _tell(out: Output, running: Import, seconds: float, report: Path | None, *, dry_run: bool) -> None:
     """Print the summary: JSON, or lines for people."""
+    summary = running.summary
     if out.json:
-        facts = {"rows": summary.rows, "created": summary.created, "valid": summary.valid, "refused": summary.refused}
         problems = [result._asdict() for result in summary.problems]
-        out.row(
-            facts | {"seconds": round(seconds, 3), "codes": dict(summary.codes.most_common()), "problems": problems}
-        )
+        job = None if running.held is None else str(running.held.job_id)
+        out.row(summary.counts() | {"seconds": round(seconds, 3), "problems": problems, "job": job})
         return
-    good = f"{summary.valid:,} valid" if dry_run else f"{summary.created:,} created"
+    counts = summary.counts()
+    named = [f"{counts[name]:,} {name}" for name in _GOOD if counts[name]]
+    good = ", ".join(named) or ("0 valid" if dry_run else "0 created")
     rate = summary.rows / max(seconds, 0.001)
     rows = "1 row" if summary.rows == 1 else f"{summary.rows:,} rows"
     out.line(f"{rows}: {good}, {summary.refused:,} refused, in {seconds:.1f} s ({rate:,.0f} a second).")
     for code, count in summary.codes.most_common():
         out.line(f"  {code}: {count:,}")
+    if summary.codes["encoding_invalid"]:
+        out.line("  As a rule such a file is in Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8.csv")
     if summary.problems:
         out.line("The first of the refused rows:" if summary.refused > len(summary.problems) else "The refused rows:")
     for result in summary.problems:

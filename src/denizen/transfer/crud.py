@@ -8,9 +8,7 @@ other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +37,7 @@ from denizen.core.statements import Statement
 from denizen.search import crud as search
 from denizen.transfer.adapters import sql
 from denizen.transfer.adapters.sql import Kind
-from denizen.transfer.schemas import STORED, Account, Format, RowResult
+from denizen.transfer.schemas import STORED, Account, Format
 from denizen.users.crud import Shape, page_query
 from denizen.users.errors import TAKEN
 from denizen.users.models import User
@@ -147,6 +145,63 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
     return taken
 
 
+_READ: Final = {
+    "sqlite": "SELECT json_group_array(json_array({values})) "
+    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value",
+    "postgresql": "SELECT CAST(json_agg(json_build_array({values})) AS text) FROM (SELECT * FROM denizen_users "
+    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) ORDER BY id {lock}) AS u",
+}
+_VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
+
+
+async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> dict[str, Account]:
+    """Return accounts by their ids.
+
+    Args:
+        db: any session.
+        ids: of the accounts; those that are not there are left out.
+        lock: let nobody else change them before this transaction ends. They are held in the order of their ids, so
+            that two imports never wait for each other's crosswise. SQLite has one writer in any case.
+
+    Returns:
+        Their `line` is 0; times are as the database writes them.
+    """
+    dialect = (await db.connection()).dialect.name
+    query = _READ[dialect].format(values=_VALUES, lock="FOR UPDATE" if lock else "")
+    found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
+    return {row[0]: Account._make([*row, "", 0, None, frozenset()]) for row in json.loads(found)}
+
+
+CHANGED: Final = tuple(name for name in STORED if name not in {"id", "created_at"})
+_CHANGE: Final = {
+    "sqlite": text(
+        "UPDATE denizen_users SET "  # noqa: S608  (as above)
+        + ", ".join(f"{name} = json_extract(e.value, '$[{STORED.index(name)}]')" for name in CHANGED)
+        + " FROM json_each(:rows) AS e WHERE denizen_users.id = json_extract(e.value, '$[0]')"
+    ),
+    "postgresql": text(
+        "UPDATE denizen_users AS u SET "  # noqa: S608  (as above)
+        + ", ".join(f"{name} = CAST(row ->> {STORED.index(name)} AS {_TYPES.get(name, 'text')})" for name in CHANGED)
+        + " FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row WHERE u.id = CAST(row ->> 0 AS uuid)"
+    ),
+}
+
+
+async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None:
+    """Store accounts that `read_accounts` gave as they are now, and index them for searching, each once.
+
+    Raises:
+        IntegrityError: somebody took a name since it was seen to be free.
+    """
+    if not accounts:
+        return
+    dialect = (await db.connection()).dialect.name
+    if dialect == "sqlite":
+        await db.execute(_ROOM_FOR_A_BATCH)
+    await db.execute(_CHANGE[dialect], {"rows": _encode([account[: len(STORED)] for account in accounts])})
+    await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
+
+
 async def refresh_statistics(db: AsyncSession) -> None:
     """Let PostgreSQL look at how the table is now. Until it does so by itself, it plans as for an empty one.
 
@@ -155,53 +210,6 @@ async def refresh_statistics(db: AsyncSession) -> None:
     if (await db.connection()).dialect.name == "postgresql":
         await db.execute(text("ANALYZE denizen_users"))
     await search.refresh_statistics(db)
-
-
-class Seen:
-    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow."""
-
-    def __init__(self) -> None:
-        self._scratch = sqlite3.connect("", isolation_level=None)
-        self._scratch.execute("PRAGMA journal_mode=OFF")
-        self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
-
-    def _line(self, mark: bytes) -> int | None:
-        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
-        return None if found is None else int(found[0])
-
-    def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
-        self._scratch.execute("BEGIN")
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
-        self._scratch.execute("COMMIT")
-
-    def add_created(self, results: Iterable[RowResult]) -> None:
-        """Keep which line brought which account."""
-        self._add((_id_bytes(result.id), result.line) for result in results if result.id is not None)
-
-    def line_of(self, user_id: str) -> int | None:
-        """Return the line that brought an account; `None` for one that was there before."""
-        return self._line(_id_bytes(user_id))
-
-    def add_asked(self, account: Account) -> None:
-        """Keep what a row of a dry run asks for, as digests."""
-        asked = [(column, value) for column in KINDS if (value := getattr(account, column)) is not None]
-        self._add((_digest(column, value), account.line) for column, value in asked)
-
-    def line_that_asked(self, column: str, value: str) -> int | None:
-        """Return the line of a dry run whose row asked for `value` first."""
-        return self._line(_digest(column, value))
-
-    def close(self) -> None:
-        """Erase it."""
-        self._scratch.close()
-
-
-def _id_bytes(user_id: str) -> bytes:
-    return bytes.fromhex(user_id.replace("-", ""))
-
-
-def _digest(column: str, value: str) -> bytes:
-    return hashlib.blake2b(f"{column}\0{value}".encode(), digest_size=16).digest()
 
 
 # --- Out ---------------------------------------------------------------------------------------------

@@ -46,6 +46,19 @@ class ColumnUnknown(FileRefused):
     code = "column_unknown"
 
 
+class ColumnMissing(FileRefused):
+    """A mapping renames a column that the CSV file does not have."""
+
+    code = "column_missing"
+
+
+class MappingInvalid(Invalid):
+    """A mapping is not of the form `old=new`, gives a name that is no column, or renames one column twice."""
+
+    code = "mapping_invalid"
+    title = "Mapping not valid"
+
+
 class RowRefused(Invalid):
     """This row cannot be imported; the others can."""
 
@@ -171,3 +184,33 @@ class RowRejected(RowRefused):
     """The database refused the row for a reason of its own."""
 
     code = "row_rejected"
+
+
+class MatchMissing(RowRefused):
+    """An upsert finds accounts by a value that this row does not have."""
+
+    code = "match_missing"
+
+
+class AccountRepeated(RowRefused):
+    """The account that this row would change was brought or changed by an earlier row of the file."""
+
+    code = "account_repeated"
+
+
+class IdMismatch(RowRefused):
+    """The row has an id, and the account that it would change has another."""
+
+    code = "id_mismatch"
+
+
+class PasswordNotSettable(RowRefused):
+    """A password for an account that is there: nobody but its owner chooses one."""
+
+    code = "password_not_settable"
+
+
+class HashNotAllowed(RowRefused):
+    """A password hash, and the caller lacks the scope `users:hashes`."""
+
+    code = "hash_not_allowed"

@@ -14,6 +14,8 @@ class UsersImported(Event):
 
     Attributes:
         user_ids: of the accounts that were created, in the order of the file.
+        updated_ids: of the accounts that were changed, likewise.
     """
 
     user_ids: tuple[UUID, ...]
+    updated_ids: tuple[UUID, ...] = ()

@@ -2,28 +2,94 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Final
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
 from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, Scope, ScopeMissing
-from denizen.core.deps import Here, Now, requires
-from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, UnknownParameter
+from denizen.core.deps import CanImportUsers, Here, Now, requires
+from denizen.core.errors import (
+    Invalid,
+    Malformed,
+    RepeatedParameter,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+    UnknownParameter,
+    UnsupportedMedia,
+)
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.problems import responses
 from denizen.core.routing import Router, Stream
+from denizen.idempotency.deps import REFUSALS, REPLAYED
+from denizen.jobs.deps import LINES, NdjsonResponse
 from denizen.transfer.crud import Part
-from denizen.transfer.schemas import ExportQuery, Format
+from denizen.transfer.deps import TYPES, IdempotencyKey, Uploaded, answer_import, plan_import
+from denizen.transfer.errors import (
+    ColumnMissing,
+    ColumnRepeated,
+    ColumnUnknown,
+    EncodingUnsupported,
+    FormatUnknown,
+    HeaderMissing,
+    MappingInvalid,
+)
+from denizen.transfer.schemas import ExportQuery, Format, ImportQuery
 from denizen.transfer.service import export_users as take_out
 from denizen.transfer.service import plan_export
 from denizen.users.errors import ListingUnsupported
 
 router = Router(tags=["users"])
 
+_AUTH: Final = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+_ANY: Final = (Invalid, UnknownParameter, RepeatedParameter, Unavailable, StorageFull)
+_FILE: Final = (
+    HeaderMissing, ColumnUnknown, ColumnRepeated, ColumnMissing, EncodingUnsupported, FormatUnknown, MappingInvalid,
+)  # fmt: skip
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "description": "See Import and export.", "format": "binary"}}
+            for kind in TYPES
+        },
+    }
+}
+_LOCATION: Final = {"Location": {"schema": {"type": "string"}, "description": "The job. A dry run is none."}}
+
+
+@router.post(
+    "/users/import",
+    response_class=NdjsonResponse,
+    operation_id="create_import",
+    summary="Import accounts",
+    openapi_extra=_BODY,
+    responses={
+        200: LINES | {"headers": _LOCATION | REPLAYED},
+        **responses(*_AUTH, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
+    },
+)
+async def create_import(
+    request: Request,
+    caller: CanImportUsers,
+    query: Annotated[ImportQuery, Query()],
+    upload: Uploaded,
+    idempotency_key: IdempotencyKey = None,
+) -> NdjsonResponse:
+    """Import a file; each result is sent once it is committed, then `{"summary": ...}`, or `{"error": ...}`."""
+    options, work = plan_import(request, caller, query)
+    await upload.receive()
+    work = replace(work, source_digest=upload.digest, bytes_total=upload.size)
+    return await answer_import(request, upload, options, work)
+
+
+# --- Out -----------------------------------------------------------------------------------------------
+
 CanExportUsers = Annotated[Caller, requires(Scope.USERS_EXPORT)]
 
-_TYPES: Final[dict[Format, str]] = {
+_MEDIA: Final[dict[Format, str]] = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv; charset=utf-8; header=present",
 }
@@ -86,4 +152,4 @@ async def export_users(
     parts = take_out(accounts.database, plan_export(query, form, with_hashes=query.with_hashes))
     name = f"users-{at:%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept", "Cache-Control": "no-store"}
-    return await Stream.of(_bytes_of(parts), headers={**headers, "Content-Type": _TYPES[form]})
+    return await Stream.of(_bytes_of(parts), headers={**headers, "Content-Type": _MEDIA[form]})

@@ -1,48 +1,25 @@
-"""The rows of files: which columns there are, what their values must be, and what is told about each row."""
+"""The rows of files: which columns there are, what is done with rows, and what is told about each row."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
-from pydantic import Field
+from annotated_types import MaxLen
+from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.errors import DenizenError
-from denizen.core.identifiers import (
-    MAX_EMAIL_LENGTH,
-    MAX_EXTERNAL_ID_LENGTH,
-    MAX_FULL_NAME_LENGTH,
-    MAX_KEY_LENGTH,
-    MAX_USERNAME_LENGTH,
-    UsernameInvalid,
-    identify,
-)
-from denizen.core.ids import new_id, parse_id
-from denizen.core.text import is_storable
-from denizen.core.types import format_utc
-from denizen.core.words import search_text
-from denizen.transfer.errors import (
-    BooleanInvalid,
-    ColumnUnknown,
-    HashUnsupported,
-    IdInvalid,
-    PasswordAndHash,
-    TextUnacceptable,
-    TimeInvalid,
-    TypeInvalid,
-    ValueEmpty,
-    ValueTooLong,
-    VersionInvalid,
-)
-from denizen.users.models import MAX_HASH_LENGTH
+from denizen.core.text import Storable
+from denizen.transfer.errors import ColumnUnknown, MappingInvalid
 from denizen.users.schemas import UserFilter
 
 Format = Literal["csv", "ndjson"]
-Outcome = Literal["created", "valid", "refused"]
+Outcome = Literal["created", "updated", "unchanged", "skipped", "valid", "refused"]
+Mode = Literal["create", "skip", "upsert"]
+Match = Literal["email", "username", "external_id"]
 
 EXPORTED: Final = (
     "id",
@@ -63,11 +40,10 @@ COLUMNS: Final = (*EXPORTED, "hashed_password", "password")
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
 """Columns whose values people choose: CSV neutralises those that a spreadsheet would run as a formula."""
 
+MATCH_KEYS: Final[dict[Match, str]] = {"email": "email_key", "username": "username_key", "external_id": "external_id"}
+"""The column by which accounts are found for each way to match."""
+
 _NAME: Final = re.compile(r"[\w .-]{1,40}")
-_MAX_VERSION: Final = 2**31 - 1
-_MAX_PASSWORD: Final = 4096
-_FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def unknown_columns(names: Sequence[str]) -> ColumnUnknown:
@@ -76,14 +52,92 @@ def unknown_columns(names: Sequence[str]) -> ColumnUnknown:
     more = len(names) - len(shown)
     listed = ", ".join([*shown, *([f"{more} more" if shown else f"{more} columns"] if more else [])])
     return ColumnUnknown(
-        f"Accounts do not have: {listed}. Known are: {', '.join(COLUMNS)}. --ignore-unknown leaves out the rest.",
+        f"Accounts do not have: {listed}. Known are: {', '.join(COLUMNS)}. --ignore-unknown (over HTTP "
+        "ignore_unknown=true) leaves out the rest, and --map (map) renames.",
         field=shown[0] if shown else None,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What becomes of rows.
+
+    Attributes:
+        mode: what happens to a row that an account is there for: `create` refuses it, `skip` leaves the account alone,
+            `upsert` changes it.
+        match: by which value that account is found; `create` looks for none.
+        with_hashes: rows may have `hashed_password`.
+        dry_run: write nothing, and tell what would be.
+    """
+
+    mode: Mode = "create"
+    match: Match = "email"
+    with_hashes: bool = True
+    dry_run: bool = False
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The columns of which a CSV file has to have one."""
+        return frozenset({"username", "email"} if self.mode == "create" else {"username", "email", self.match})
+
+
+def read_mappings(texts: Sequence[str]) -> dict[str, str]:
+    """Read `old=new` texts; a `new` that is empty leaves the column out.
+
+    Raises:
+        MappingInvalid: not of that form, no column of ours, or one column twice. Repeats no name of the file.
+    """
+    renamed: dict[str, str] = {}
+    for text in texts:
+        old, found, new = text.rpartition("=")
+        old, new = old.strip(), new.strip()
+        if not found or not old:
+            raise MappingInvalid(
+                "A mapping is written old=new, such as mail=email; old= leaves a column out.", field="map"
+            )
+        if new and new not in COLUMNS:
+            raise MappingInvalid(
+                f"A mapping gives a name that is no column. Known are: {', '.join(COLUMNS)}.", field="map"
+            )
+        if renamed.setdefault(old, new) != new:
+            raise MappingInvalid("Two mappings rename the same column.", field="map")
+    return renamed
+
+
+class ImportQuery(BaseModel):
+    """How to import. A parameter that is none of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Mode, Field(description="What happens to a row that an account is there for: refused, skipped, or changes it.")
+    ] = "create"
+    match: Annotated[Match, Field(description="By what `skip` and `upsert` find that account.")] = "email"
+    map: Annotated[
+        list[Annotated[str, MaxLen(200), Storable]],
+        MaxLen(100),
+        Field(description="`old=new` renames a column, `old=` leaves it out. Can be given again."),
+    ] = []
+    ignore_unknown: Annotated[bool, Field(description="Leave out columns that accounts do not have.")] = False
+    dry_run: Annotated[bool, Field(description="Write nothing, and tell what would be.")] = False
+
+
+def described(
+    options: ImportOptions, form: Format, renamed: Mapping[str, str], *, ignore_unknown: bool
+) -> dict[str, Any]:
+    """Give all that decides what becomes of the same bytes, for JSON: a job is gone on with as it was begun."""
+    return {
+        "format": form,
+        "mode": options.mode,
+        "match": None if options.mode == "create" else options.match,
+        "map": dict(sorted(renamed.items())),
+        "ignore_unknown": ignore_unknown,
+    }
+
+
 class Account(NamedTuple):
     """A row that may go into the database, as text and numbers that JSON carries; a `password` is still in clear, and
-    `found_by` is what the search index has of it.
+    `found_by` is what the search index has of it. `given` names the columns that the row has, where that matters.
     """
 
     id: str
@@ -102,9 +156,10 @@ class Account(NamedTuple):
     found_by: str
     line: int
     password: str | None
+    given: frozenset[str] = frozenset()
 
 
-STORED: Final = Account._fields[:-3]
+STORED: Final = Account._fields[:-4]
 """The columns of the table that an import fills."""
 
 
@@ -113,8 +168,8 @@ class RowResult(NamedTuple):
 
     Attributes:
         line: where it begins in the file, counted from 1.
-        outcome: `valid` stands for `created` on a dry run.
-        id: of the account that was created.
+        outcome: `valid` stands for `created` on a dry run; the others then tell what would be.
+        id: of the account that was created, changed, left as it is or skipped.
         code: why it was refused, for programs.
         field: the column at fault, where it is one.
         message: why it was refused, for people. Repeats nothing of the row.
@@ -180,6 +235,9 @@ class Summary:
 
     rows: int = 0
     created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
     valid: int = 0
     refused: int = 0
     codes: Counter[str] = field(default_factory=Counter)
@@ -195,134 +253,22 @@ class Summary:
                 self.codes[result.code or ""] += 1
                 if len(self.problems) < keep:
                     self.problems.append(result)
-            elif result.outcome == "created":
-                self.created += 1
-            else:
-                self.valid += 1
+        for outcome, count in Counter(result.outcome for result in results).items():
+            if outcome != "refused":
+                setattr(self, outcome, getattr(self, outcome) + count)
         if results:
             self.last_line = results[-1].line
 
+    def and_also(self, results: Sequence[RowResult]) -> Summary:
+        """Give the summary that `add` would make of this one."""
+        twin = replace(self, codes=self.codes.copy(), problems=list(self.problems))
+        twin.add(results)
+        return twin
 
-# --- Values ------------------------------------------------------------------------------------------
-
-
-def _text(column: str, longest: int) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if type(value) is not str:
-            raise TypeInvalid(f"{column} is text.", field=column)
-        if len(value) > longest:
-            raise ValueTooLong(f"{column} has at most {longest} characters.", field=column)
-        if not is_storable(value):
-            raise TextUnacceptable(f"{column} must not contain U+0000 or half of a surrogate pair.", field=column)
-        return value
-
-    return check
-
-
-_external_id_text = _text("external_id", MAX_EXTERNAL_ID_LENGTH)
-_id_text = _text("id", 64)
-
-
-def _external_id(value: Any) -> str:
-    text = _external_id_text(value)
-    if not text:
-        raise ValueEmpty(
-            "external_id has at least one character; leave it out where there is none.", field="external_id"
-        )
-    return text
-
-
-def _id(value: Any) -> str:
-    found = parse_id(_id_text(value))
-    if found is None:
-        raise IdInvalid("id is a UUID of version 7, such as 019a5c1e-7f00-7a11-8b22-3c33d44e55f6.", field="id")
-    return str(found)
-
-
-def _is_active(value: Any) -> bool:
-    if type(value) is not bool:
-        raise BooleanInvalid("is_active is true or false.", field="is_active")
-    return value
-
-
-def _version(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_VERSION:
-        raise VersionInvalid(f"version is a whole number from 1 to {_MAX_VERSION}.", field="version")
-    return value
-
-
-def _time(column: str) -> Callable[[Any], str]:
-    as_text = _text(column, 64)
-
-    def check(value: Any) -> str:
-        text = as_text(value)
-        try:
-            instant = datetime.fromisoformat(text)
-            if instant.tzinfo is not None and _FIRST <= instant < _LAST:
-                return format_utc(instant)
-        except (ValueError, OverflowError):
-            pass
-        raise TimeInvalid(f"{column} is a time with its zone, such as 2026-01-31T09:30:00Z.", field=column)
-
-    return check
-
-
-_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
-    "id": _id,
-    # Before normalisation, which may make them shorter; `identify` knows the real limits.
-    "username": _text("username", 4 * MAX_USERNAME_LENGTH),
-    "email": _text("email", 4 * MAX_EMAIL_LENGTH),
-    "external_id": _external_id,
-    "full_name": _text("full_name", MAX_FULL_NAME_LENGTH),
-    "is_active": _is_active,
-    "created_at": _time("created_at"),
-    "updated_at": _time("updated_at"),
-    "version": _version,
-    "hashed_password": _text("hashed_password", MAX_HASH_LENGTH),
-    "password": _text("password", _MAX_PASSWORD),
-}
-
-
-def make_account(row_line: int, values: dict[str, Any], *, at: str, reads_hash: Callable[[str], bool]) -> Account:
-    """Check the values of one row.
-
-    Args:
-        row_line: where the row is.
-        values: by column, in JSON's types; `None` is as good as absent.
-        at: what `created_at` and `updated_at` are when absent, as `format_utc` writes it.
-        reads_hash: tells whether a password can be checked against a hash: `Hasher.reads`.
-
-    Raises:
-        RowRefused, IdentityMissing, EmailInvalid, UsernameInvalid: the first thing that is wrong.
-    """
-    known = {name: _CHECKS[name](value) for name, value in values.items() if value is not None}
-    get = known.get
-    username, email, email_key, username_key, skeleton = identify(get("username"), get("email"))
-    if skeleton is not None and (len(skeleton) > MAX_KEY_LENGTH or len(username_key or "") > MAX_KEY_LENGTH):
-        raise UsernameInvalid("This username is too long once its letters are taken apart.", field="username")
-    hashed, password = get("hashed_password"), get("password")
-    if hashed is not None and password is not None:
-        raise PasswordAndHash("Give the password or its hash, not both.", field="password")
-    if hashed is not None and not reads_hash(hashed):
-        raise HashUnsupported("hashed_password is an argon2 hash in the PHC format.", field="hashed_password")
-    return Account(
-        get("id") or str(new_id()),
-        username,
-        email,
-        get("external_id"),
-        get("full_name"),
-        hashed,
-        get("is_active", True),
-        get("created_at", at),
-        get("updated_at", at),
-        get("version", 1),
-        email_key,
-        username_key,
-        skeleton,
-        search_text(username, email, get("full_name"), get("external_id")),
-        row_line,
-        password,
-    )
+    def counts(self) -> dict[str, Any]:
+        """Give what is counted, for JSON."""
+        names = ("rows", "created", "updated", "unchanged", "skipped", "valid", "refused")
+        return {name: getattr(self, name) for name in names} | {"codes": dict(self.codes.most_common())}
 
 
 # --- Out -----------------------------------------------------------------------------------------------

@@ -292,11 +292,7 @@ def plan_listing(query: UserQuery) -> Listing:
 
 
 def plan_filter(asked: UserFilter, *, order: str | None = None) -> Listing:
-    """Turn a filter into a list that an index serves.
-
-    Args:
-        asked: the filter.
-        order: what it is ordered by, `-` for descending; `None` for the field of its range, or `id`.
+    """Turn a filter into a list that an index serves, ordered by `order` or else by the field of its range, or by `id`.
 
     Raises:
         ListingUnsupported, EmailInvalid, UsernameInvalid: as `plan_listing`.

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from denizen.core.errors import DenizenError
@@ -18,6 +18,7 @@ from denizen.core.text import is_encodable
 from denizen.transfer.adapters.lines import MAX_LINE_BYTES, NOT_UTF8, Line, Lines
 from denizen.transfer.errors import (
     BooleanInvalid,
+    ColumnMissing,
     ColumnRepeated,
     ColumnsMissing,
     ColumnsSurplus,
@@ -29,7 +30,7 @@ from denizen.transfer.errors import (
     RowTooLong,
     VersionInvalid,
 )
-from denizen.transfer.schemas import COLUMNS, TEXTS, Row, unknown_columns
+from denizen.transfer.schemas import COLUMNS, TEXTS, ImportOptions, Row, unknown_columns
 
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_LINES: Final = 10_000
@@ -39,6 +40,9 @@ _SEPARATOR_HINT: Final = re.compile(r"sep=([^\w\"])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 _FORMULA: Final = re.compile(r"'*(?:[=+\-@\t\r\n]|\Z)")
 _NEUTRALISED: Final = re.compile(r"'+(?:[=+\-@\t\r\n]|\Z)")
+_UNSEEN: Final = re.compile("[\u200b-\u200f\u2060\ufeff]")
+"""Spaces of no width, marks of direction, byte order marks: what is copied into a header by mistake."""
+
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "0"})
 
@@ -150,10 +154,20 @@ class CsvReader:
 
     Args:
         ignore_unknown: leave out columns that accounts do not have, instead of refusing the file.
+        renamed: names of columns, in any case, with ours in their place; an empty one leaves the column out.
+        needed: the columns of which the file has to have one.
     """
 
-    def __init__(self, *, ignore_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        ignore_unknown: bool = False,
+        renamed: Mapping[str, str] | None = None,
+        needed: frozenset[str] = ImportOptions().needed,
+    ) -> None:
         self._ignore_unknown = ignore_unknown
+        self._renamed = {_column(old): new for old, new in (renamed or {}).items()}
+        self._needed = needed
         self._lines = Lines()
         self._delimiter = ""
         self._width = 0
@@ -269,21 +283,27 @@ class CsvReader:
             self._delimiter = hint[1]
             return
         candidates = [_split_header(text, each) for each in ([self._delimiter] if self._delimiter else _DELIMITERS)]
-        delimiter, names = max(candidates, key=lambda each: len(set(each[1]).intersection(COLUMNS)))
-        self._check_header(names)
+        delimiter, found = max(candidates, key=lambda each: len(set(self._named(each[1])).intersection(COLUMNS)))
+        names = self._named(found)
+        self._check_header(found, names)
         self._delimiter, self._width = delimiter, len(names)
-        self._unnamed = [] if self._ignore_unknown else [index for index, name in enumerate(names) if not name]
+        self._unnamed = [] if self._ignore_unknown else [index for index, name in enumerate(found) if not name]
         self._plan = [
             (index, name, _CONVERT.get(name, str.strip)) for index, name in enumerate(names) if name in COLUMNS
         ]
 
-    def _check_header(self, names: Sequence[str]) -> None:
+    def _named(self, found: Sequence[str]) -> list[str]:
+        return [self._renamed.get(name, name) for name in found]
+
+    def _check_header(self, found: Sequence[str], names: Sequence[str]) -> None:
         known = [name for name in names if name in COLUMNS]
-        if not {"username", "email"}.intersection(known):
+        if not self._needed.intersection(known):
+            asked = " or ".join(sorted(self._needed, reverse=True))
             raise HeaderMissing(
-                "The first line has to name the columns, username or email among them. "
-                f"Known are: {', '.join(COLUMNS)}."
+                f"The first line has to name the columns, {asked} among them. Known are: {', '.join(COLUMNS)}."
             )
+        if not self._renamed.keys() <= set(found):
+            raise ColumnMissing("A mapping renames a column that the file does not have.")
         if len(set(known)) < len(known):
             twice = next(name for name in known if known.count(name) > 1)
             raise ColumnRepeated(f"The column {twice} is there twice.", field=twice)
@@ -299,7 +319,12 @@ def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
             return delimiter, []
     except RowRefused:
         return delimiter, []
-    return delimiter, [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in fields.values]
+    return delimiter, [_column(name) for name in fields.values]
+
+
+def _column(name: str) -> str:
+    """Write the name of a column as ours are written; what nobody sees in it is left out."""
+    return re.sub(r"[\s-]+", "_", _UNSEEN.sub("", name).strip().lower())
 
 
 # --- Writing -----------------------------------------------------------------------------------------

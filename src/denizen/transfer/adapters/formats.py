@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
 from denizen.transfer.adapters.csv import CsvReader, CsvWriter
 from denizen.transfer.adapters.ndjson import NdjsonReader, NdjsonWriter
-from denizen.transfer.schemas import Format, RowReader, RowWriter
+from denizen.transfer.schemas import Format, ImportOptions, RowReader, RowWriter
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".csv": "csv",
@@ -28,9 +28,24 @@ def sniff(beginning: bytes) -> Format:
     return "ndjson" if beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "csv"
 
 
-def make_reader(form: Format, *, ignore_unknown: bool = False) -> RowReader:
-    """Make a reader of `form`."""
-    return (CsvReader if form == "csv" else NdjsonReader)(ignore_unknown=ignore_unknown)
+def make_reader(
+    form: Format,
+    *,
+    ignore_unknown: bool = False,
+    renamed: Mapping[str, str] | None = None,
+    needed: frozenset[str] = ImportOptions().needed,
+) -> RowReader:
+    """Make a reader of `form`.
+
+    Args:
+        form: which.
+        ignore_unknown: leave out columns that accounts do not have.
+        renamed: names in the file, with ours in their place; an empty one leaves the column out.
+        needed: the columns of which a CSV file has to have one.
+    """
+    if form == "csv":
+        return CsvReader(ignore_unknown=ignore_unknown, renamed=renamed, needed=needed)
+    return NdjsonReader(ignore_unknown=ignore_unknown, renamed=renamed)
 
 
 def make_writer(form: Format, columns: Sequence[str]) -> RowWriter:

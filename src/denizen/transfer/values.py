@@ -1,0 +1,202 @@
+"""The values of rows: what they must be, and what an account is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from denizen.core.identifiers import (
+    MAX_EMAIL_LENGTH,
+    MAX_EXTERNAL_ID_LENGTH,
+    MAX_FULL_NAME_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_USERNAME_LENGTH,
+    EmailInvalid,
+    Identity,
+    UsernameInvalid,
+    identify,
+)
+from denizen.core.ids import new_id, parse_id
+from denizen.core.text import is_storable
+from denizen.core.types import format_utc
+from denizen.core.words import search_text
+from denizen.transfer.errors import (
+    BooleanInvalid,
+    HashNotAllowed,
+    HashUnsupported,
+    IdInvalid,
+    MatchMissing,
+    PasswordAndHash,
+    TextUnacceptable,
+    TimeInvalid,
+    TypeInvalid,
+    ValueEmpty,
+    ValueTooLong,
+    VersionInvalid,
+)
+from denizen.transfer.schemas import Account, ImportOptions
+from denizen.users.models import MAX_HASH_LENGTH
+
+_NOTHING: Final = frozenset[str]()
+_MAX_VERSION: Final = 2**31 - 1
+_MAX_PASSWORD: Final = 4096
+_FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(3000, 1, 1, tzinfo=UTC)
+
+
+def _text(column: str, longest: int) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if type(value) is not str:
+            raise TypeInvalid(f"{column} is text.", field=column)
+        if len(value) > longest:
+            raise ValueTooLong(f"{column} has at most {longest} characters.", field=column)
+        if not is_storable(value):
+            raise TextUnacceptable(f"{column} must not contain U+0000 or half of a surrogate pair.", field=column)
+        return value
+
+    return check
+
+
+_external_id_text = _text("external_id", MAX_EXTERNAL_ID_LENGTH)
+_id_text = _text("id", 64)
+
+
+def _external_id(value: Any) -> str:
+    text = _external_id_text(value)
+    if not text:
+        raise ValueEmpty(
+            "external_id has at least one character; leave it out where there is none.", field="external_id"
+        )
+    return text
+
+
+def _id(value: Any) -> str:
+    found = parse_id(_id_text(value))
+    if found is None:
+        raise IdInvalid("id is a UUID of version 7, such as 019a5c1e-7f00-7a11-8b22-3c33d44e55f6.", field="id")
+    return str(found)
+
+
+def _is_active(value: Any) -> bool:
+    if type(value) is not bool:
+        raise BooleanInvalid("is_active is true or false.", field="is_active")
+    return value
+
+
+def _version(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= _MAX_VERSION:
+        raise VersionInvalid(f"version is a whole number from 1 to {_MAX_VERSION}.", field="version")
+    return value
+
+
+def _time(column: str) -> Callable[[Any], str]:
+    as_text = _text(column, 64)
+
+    def check(value: Any) -> str:
+        text = as_text(value)
+        try:
+            instant = datetime.fromisoformat(text)
+            if instant.tzinfo is not None and _FIRST <= instant < _LAST:
+                return format_utc(instant)
+        except (ValueError, OverflowError):
+            pass
+        raise TimeInvalid(f"{column} is a time with its zone, such as 2026-01-31T09:30:00Z.", field=column)
+
+    return check
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "id": _id,
+    # Before normalisation, which may make them shorter; `identify` knows the real limits.
+    "username": _text("username", 4 * MAX_USERNAME_LENGTH),
+    "email": _text("email", 4 * MAX_EMAIL_LENGTH),
+    "external_id": _external_id,
+    "full_name": _text("full_name", MAX_FULL_NAME_LENGTH),
+    "is_active": _is_active,
+    "created_at": _time("created_at"),
+    "updated_at": _time("updated_at"),
+    "version": _version,
+    "hashed_password": _text("hashed_password", MAX_HASH_LENGTH),
+    "password": _text("password", _MAX_PASSWORD),
+}
+
+
+def make_account(
+    row_line: int,
+    values: dict[str, Any],
+    *,
+    at: str,
+    reads_hash: Callable[[str], bool],
+    options: ImportOptions = ImportOptions(),  # noqa: B008  (it is frozen)
+) -> Account:
+    """Check the values of one row.
+
+    Args:
+        row_line: where the row is.
+        values: by column, in JSON's types; `None` is as good as absent.
+        at: what `created_at` and `updated_at` are when absent, as `format_utc` writes it.
+        reads_hash: tells whether a password can be checked against a hash: `Hasher.reads`.
+        options: of the import. Where an account may be there, the row need not have all that a new one needs.
+
+    Raises:
+        RowRefused, IdentityMissing, EmailInvalid, UsernameInvalid: the first thing that is wrong.
+    """
+    known = {name: _CHECKS[name](value) for name, value in values.items() if value is not None}
+    get, whole = known.get, options.mode == "create"
+    username, email, email_key, username_key, skeleton = (identify if whole else _identify_partly)(
+        get("username"), get("email")
+    )
+    if skeleton is not None and (len(skeleton) > MAX_KEY_LENGTH or len(username_key or "") > MAX_KEY_LENGTH):
+        raise UsernameInvalid("This username is too long once its letters are taken apart.", field="username")
+    if options.mode == "upsert" and options.match not in known:
+        raise MatchMissing(f"This row has no {options.match} to find its account by.", field=options.match)
+    _check_secrets(get("hashed_password"), get("password"), reads_hash, options)
+    return Account(
+        get("id") or str(new_id()),
+        username,
+        email,
+        get("external_id"),
+        get("full_name"),
+        get("hashed_password"),
+        get("is_active", True),
+        get("created_at", at),
+        get("updated_at", at),
+        get("version", 1),
+        email_key,
+        username_key,
+        skeleton,
+        search_text(username, email, get("full_name"), get("external_id")),
+        row_line,
+        get("password"),
+        _NOTHING if whole else frozenset(known),
+    )
+
+
+def _check_secrets(
+    hashed: str | None, password: str | None, reads_hash: Callable[[str], bool], options: ImportOptions
+) -> None:
+    if hashed is None:
+        return
+    if password is not None:
+        raise PasswordAndHash("Give the password or its hash, not both.", field="password")
+    if not options.with_hashes:
+        raise HashNotAllowed("Hashes of passwords take the scope users:hashes.", field="hashed_password")
+    if not reads_hash(hashed):
+        raise HashUnsupported("hashed_password is an argon2 hash in the PHC format.", field="hashed_password")
+
+
+def _identify_partly(username: str | None, email: str | None) -> Identity:
+    """Check names as `identify` does, but for what they have to be together: the account may have the other one."""
+    if username is None and email is None:
+        return Identity(None, None, None, None, None)
+    if username is None or "@" not in username:
+        return identify(username, email)
+    try:
+        alone = identify(username, username)
+    except EmailInvalid:
+        raise UsernameInvalid(
+            "A username with an @ must be the same person's e-mail address.", field="username"
+        ) from None
+    found = identify(None, email) if email is not None else Identity(None, None, None, None, None)
+    return alone._replace(email=found.email, email_key=found.email_key)
