@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.core.errors import DenizenError
-from denizen.transfer.adapters.ndjson import NdjsonReader, NdjsonWriter
+from denizen.transfer.adapters.ndjson import NdjsonReader, NdjsonWriter, dump_results
 from denizen.transfer.errors import ColumnUnknown, EncodingUnsupported, FormatUnknown
-from denizen.transfer.schemas import Row
+from denizen.transfer.schemas import Row, RowResult
 
 GOOD = b'{"email":"good@example.org"}\n'
 
@@ -112,3 +112,14 @@ def test_any_json_value_is_read_or_refused(value: object) -> None:
     ((_, found),) = read(line)
 
     assert found == "json_malformed" or found.keys() == {"email"}
+
+
+def test_results_are_written_as_any_rows_are() -> None:
+    results = [
+        RowResult(2, "created", "019a5c1e-7f00-7a11-8b22-3c33d44e55f6"),
+        RowResult(3, "refused", None, "email_taken", "email", 'Es ist "belegt", Zoë'),
+        RowResult(4, "valid"),
+        RowResult(5, "refused", None, "row_rejected", None, "No."),
+    ]
+
+    assert dump_results(results) == NdjsonWriter(RowResult._fields).write(results)

@@ -26,8 +26,9 @@ from denizen.jobs.deps import NdjsonResponse
 from denizen.jobs.errors import JobRunning
 from denizen.jobs.models import Job
 from denizen.jobs.service import Work, differing, find_job_by_key, read_results, source_digest, state_of
-from denizen.transfer.adapters.formats import make_reader, make_writer
-from denizen.transfer.schemas import Format, ImportOptions, ImportQuery, RowResult, described, read_mappings
+from denizen.transfer.adapters.formats import make_reader
+from denizen.transfer.adapters.ndjson import dump_results
+from denizen.transfer.schemas import Format, ImportOptions, ImportQuery, described, read_mappings
 from denizen.transfer.service import Import
 
 log = logs.logger(__name__)
@@ -41,7 +42,6 @@ TYPES: Final[dict[str, Format]] = {
 }
 _PIECE_BYTES: Final = 256 * 1024
 _SPOOLED_BYTES: Final = 1024 * 1024
-_as_ndjson: Final = make_writer("ndjson", RowResult._fields).write
 
 
 def form_of(request: Request) -> Format:
@@ -224,7 +224,7 @@ async def _lines(running: Import, request: Request) -> AsyncGenerator[bytes]:
     try:
         async with aclosing(running.results()) as parts:
             async for results in parts:
-                yield (await asyncio.to_thread(_as_ndjson, results)).encode()
+                yield (await asyncio.to_thread(dump_results, results)).encode()
         last: dict[str, Any] = {"summary": running.summary.counts()}
     except DenizenError as error:
         log.warning("import_ended", code=error.code, detail=str(error))

@@ -24,6 +24,7 @@ from denizen.jobs.models import Job
 from denizen.jobs.service import Held, Work
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_writer
+from denizen.transfer.adapters.ndjson import dump_results
 from denizen.transfer.batches import Batch, Pace, Raced, hash_passwords, in_order, read_batches, try_out, write_rows
 from denizen.transfer.crud import Extract, Part
 from denizen.transfer.errors import RowRejected
@@ -46,7 +47,6 @@ _MANY: Final = 10_000
 _TRIES: Final = 3
 
 _NOBODY_SAID: Final = Work(kind="import", source="", options={})
-_as_ndjson: Final = make_writer("ndjson", RowResult._fields).write
 
 
 class Import:
@@ -273,7 +273,7 @@ class Import:
                 position=batch.last_line,
                 bytes_done=batch.read,
                 counts=json.dumps(summary.counts()),
-                results=await asyncio.to_thread(lambda: jobs.packed(_as_ndjson(results))),
+                results=await asyncio.to_thread(lambda: jobs.packed(dump_results(results))),
             )
         return results, summary
 
