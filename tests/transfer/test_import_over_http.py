@@ -283,43 +283,7 @@ class TestSmall:
             assert "20000" in answer.json()["detail"]
 
 
-# -- jobs -------------------------------------------------------------------------------------------------------------
-
-
-async def test_jobs_are_listed_the_newest_first(admin: AsyncClient) -> None:
-    made = []
-    for n in range(5):
-        answer = await admin.post("/users/import", content=f"username\nuser{n}\n", headers=CSV)
-        made.append(answer.headers["location"].rpartition("/")[2])
-
-    seen, address = [], "/jobs/?limit=2"
-    while address:
-        page = await admin.get(address)
-        seen += [job["id"] for job in page.json()]
-        address = page.links.get("next", {}).get("url", "")
-
-    assert seen == made[::-1]
-    assert (await admin.get("/jobs/?cursor=nonsense")).json()["code"] == "cursor_invalid"
-
-
-async def test_a_job_is_its_callers_or_those_who_import(client: AsyncClient, make_key: MakeKey) -> None:
-    importer = await make_key(Scope.USERS_IMPORT)
-    other = await make_key(Scope.USERS_IMPORT)
-    reader = await make_key(Scope.USERS_READ)
-    made = await client.post("/users/import", content=GOOD, headers=CSV | importer)
-    path = made.headers["location"]
-
-    for suffix in ("", "/results"):
-        assert (await client.get(path + suffix, headers=importer)).status_code == 200
-        assert (await client.get(path + suffix, headers=other)).status_code == 200
-        for stranger in (
-            await client.get(path + suffix, headers=reader),
-            await client.get("/jobs/019a5c1e-7f00-7a11-8b22-3c33d44e55f6" + suffix, headers=importer),
-            await client.get("/jobs/1" + suffix, headers=importer),
-        ):
-            assert (stranger.status_code, stranger.json()["code"]) == (404, "job_not_found")
-        assert (await client.get(path + suffix)).status_code == 401
-    assert (await client.get("/jobs/", headers=reader)).status_code == 403
+# -- who goes away --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

@@ -97,7 +97,8 @@ def is_gone(runner: str) -> bool:
     if Path("/proc/self/stat").exists():
         return _started(int(pid)) != started
     try:
-        os.kill(int(pid), 0)
+        if os.name == "posix":  # elsewhere this would be no question
+            os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except OSError:
