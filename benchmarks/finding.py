@@ -38,8 +38,8 @@ def words(users: int) -> dict[str, str]:
 async def time_search(url: str, asked: str) -> tuple[float, float, int]:
     """Return the milliseconds of the first and of the tenth call, medians over fresh connections, and the rows."""
     from denizen.core.database import Database
+    from denizen.directory.crud import search_users
     from denizen.search.service import understand
-    from denizen.users.crud import search_users
 
     first, tenth, found = [], [], 0
     for _ in range(CONNECTIONS):

@@ -9,9 +9,10 @@ import pytest
 
 from denizen.core.assembly import assemble
 from denizen.core.hashing import NullHasher
+from denizen.directory import cli
 from denizen.features import FEATURES
 from denizen.settings import Settings
-from denizen.users import cli, service
+from denizen.users import service
 from denizen.users.schemas import UserUpdate
 from tests.cli.conftest import Command
 from tests.conftest import SECRET

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Dialect
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.statements import Statement
+from denizen.directory.schemas import UserFilter
 from denizen.transfer.adapters.sql import Kind
 from denizen.transfer.crud import bound_query, part_query
 from denizen.transfer.schemas import Format
 from denizen.transfer.service import EXPORT_BATCH, plan_export
-from denizen.users.schemas import UserFilter
 from tests.users.test_explain_lists import IDS, NOON, RANGES, STATES, UNIQUE, fill, plan_of
 
 LAST_ID = IDS[-1]

@@ -14,10 +14,10 @@ from sqlalchemy import delete, func, select, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import Unavailable
+from denizen.directory.schemas import UserFilter
 from denizen.transfer import crud
 from denizen.transfer.service import export_users, plan_export
 from denizen.users.models import User
-from denizen.users.schemas import UserFilter
 from tests.transfer.conftest import crowd
 
 COUNT = 400

@@ -21,13 +21,13 @@ from denizen.core.identifiers import identify
 from denizen.core.ids import new_id
 from denizen.core.types import format_utc
 from denizen.core.words import search_text
+from denizen.directory.schemas import UserFilter
 from denizen.settings import Settings
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.schemas import EXPORTED, Account, Format
 from denizen.transfer.service import export_users, import_users, plan_export
 from denizen.users.models import User
-from denizen.users.schemas import UserFilter
 from tests.conftest import MakeUser
 from tests.transfer.conftest import HASH, BringIn, in_pieces
 

@@ -16,13 +16,13 @@ from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.hashing import NullHasher
 from denizen.core.ids import new_id
+from denizen.directory.schemas import UserFilter
 from denizen.settings import Settings
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_writer
 from denizen.transfer.schemas import EXPORTED, Account, Format
 from denizen.transfer.service import export_users, plan_export
 from denizen.users.models import User
-from denizen.users.schemas import UserFilter
 from tests.transfer.test_export_users import TIMES
 
 COLUMNS = (*EXPORTED, "hashed_password")

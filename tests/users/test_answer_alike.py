@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.routing import PLAIN
+from denizen.directory.schemas import UserQuery
 from denizen.users.crud import get_user
-from denizen.users.schemas import UserQuery, UserRead
+from denizen.users.schemas import UserRead
 from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
 
 SAME = {"x-request-id": "the-same-for-both"}

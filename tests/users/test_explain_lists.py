@@ -20,11 +20,12 @@ from sqlalchemy import Select, text
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.statements import Compiled, Statement
+from denizen.directory.crud import Shape, count_query, count_users, page_query
+from denizen.directory.schemas import MAX_IDS, UserQuery
+from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
 from denizen.keys.crud import _FIRST_PAGE, _LATER_PAGE, _OPEN
-from denizen.users.crud import _BY_ID, Shape, count_query, count_users, page_query
-from denizen.users.schemas import MAX_IDS, UserQuery
-from denizen.users.service import Listing, plan_listing
+from denizen.users.crud import _BY_ID
 
 COUNT = 100_000
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

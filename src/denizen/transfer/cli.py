@@ -16,6 +16,8 @@ import typer
 
 from denizen.core.accounts import Accounts
 from denizen.core.commands import REFUSED, Json, Output, command, open_accounts, progress
+from denizen.directory.crud import Shape, count_users
+from denizen.directory.schemas import UserFilter
 from denizen.jobs.errors import JobRunning
 from denizen.jobs.models import Job
 from denizen.jobs.service import (
@@ -39,8 +41,6 @@ from denizen.transfer.schemas import (
     read_mappings,
 )
 from denizen.transfer.service import MAX_BATCH, Import, export_users, plan_export
-from denizen.users.crud import Shape, count_users
-from denizen.users.schemas import UserFilter
 
 app = typer.Typer()
 

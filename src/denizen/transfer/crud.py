@@ -34,14 +34,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 from denizen.core.database import Database, Reader
 from denizen.core.errors import Unavailable
 from denizen.core.statements import Statement
+from denizen.directory.crud import Shape, page_query
+from denizen.directory.service import Listing
 from denizen.search import crud as search
 from denizen.transfer.adapters import sql
 from denizen.transfer.adapters.sql import Kind
 from denizen.transfer.schemas import STORED, Account, Format
-from denizen.users.crud import Shape, page_query
 from denizen.users.errors import TAKEN
 from denizen.users.models import User
-from denizen.users.service import Listing
 
 T = TypeVar("T")
 

@@ -23,6 +23,7 @@ from denizen.core.errors import (
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.problems import responses
 from denizen.core.routing import Router, Stream
+from denizen.directory.errors import ListingUnsupported
 from denizen.idempotency.deps import REFUSALS, REPLAYED
 from denizen.jobs.deps import LINES, NdjsonResponse
 from denizen.transfer.crud import Part
@@ -39,7 +40,6 @@ from denizen.transfer.errors import (
 from denizen.transfer.schemas import ExportQuery, Format, ImportQuery
 from denizen.transfer.service import export_users as take_out
 from denizen.transfer.service import plan_export
-from denizen.users.errors import ListingUnsupported
 
 router = Router(tags=["users"])
 

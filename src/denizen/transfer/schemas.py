@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.errors import DenizenError
 from denizen.core.text import Storable
+from denizen.directory.schemas import UserFilter
 from denizen.transfer.errors import ColumnUnknown, MappingInvalid
-from denizen.users.schemas import UserFilter
 
 Format = Literal["csv", "ndjson"]
 Outcome = Literal["created", "updated", "unchanged", "skipped", "valid", "refused"]

@@ -19,6 +19,8 @@ from denizen.core.database import Database
 from denizen.core.errors import StorageFull, Unavailable
 from denizen.core.events import record
 from denizen.core.types import format_utc
+from denizen.directory.schemas import UserFilter
+from denizen.directory.service import plan_filter
 from denizen.jobs import service as jobs
 from denizen.jobs.models import Job
 from denizen.jobs.service import Held, Work
@@ -39,8 +41,6 @@ from denizen.transfer.schemas import (
     Summary,
     refused,
 )
-from denizen.users.schemas import UserFilter
-from denizen.users.service import plan_filter
 
 MAX_BATCH: Final = 5_000
 EXPORT_BATCH: Final = 10_000

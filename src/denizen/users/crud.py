@@ -6,17 +6,15 @@ and those that take the `Reader` of the hot path and give plain rows of `READ_CO
 
 from __future__ import annotations
 
-import operator
 from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -26,8 +24,6 @@ from denizen.core.database import Reader, constraint_of
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
-from denizen.search import crud as search
-from denizen.search.service import Question
 from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserNotFound
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
@@ -235,149 +231,6 @@ async def read_user(reads: Reader, user_id: UUID) -> Row:
     if not rows:
         raise UserNotFound("User not found")
     return rows[0]
-
-
-# --- Lists ---------------------------------------------------------------------------------------------
-
-Leg = Literal["whole", "named", "nameless"]
-"""A list ordered by a name that some do not have is walked in two legs: by the name, then those without one, by id."""
-
-_SORTS: dict[str, tuple[InstrumentedAttribute[Any], ...]] = {
-    "id": (User.id,),
-    "created_at": (User.created_at, User.id),
-    "updated_at": (User.updated_at, User.id),
-    "username": (User.username_key,),
-    "email": (User.email_key,),
-}
-
-_CONDITIONS: dict[str, tuple[InstrumentedAttribute[Any], Any]] = {
-    "email": (User.email_key, operator.eq),
-    "username": (User.username_key, operator.eq),
-    "external_id": (User.external_id, operator.eq),
-    "is_active": (User.is_active, operator.eq),
-    **{
-        f"{name}__{sign}": (_SORTS[name][0], getattr(operator, {"gte": "ge", "lte": "le"}.get(sign, sign)))
-        for name in ("created_at", "updated_at")
-        for sign in ("gte", "gt", "lte", "lt")
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """All of a list's text that is not a parameter.
-
-    Attributes:
-        order: a key of `_SORTS`.
-        descending: the other way round.
-        leg: which part of it.
-        after: whether it goes on behind a row.
-        conditions: the names of its filters, sorted.
-    """
-
-    order: str = "id"
-    descending: bool = False
-    leg: Leg = "whole"
-    after: bool = False
-    conditions: tuple[str, ...] = ()
-
-
-def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[Any, ...]]:
-    """Add the conditions, each over a parameter of the same name."""
-    for name in shape.conditions:
-        if name == "id__in":
-            query = query.where(User.id.in_(bindparam(name, expanding=True)))
-        else:
-            column, compare = _CONDITIONS[name]
-            query = query.where(compare(column, bindparam(name, type_=column.type)))
-    if shape.leg == "named":
-        query = query.where(_SORTS[shape.order][0].is_not(None))
-    elif shape.leg == "nameless":
-        query = query.where(getattr(User, shape.order).is_(None))  # for which there is an index; its key has another
-    return query
-
-
-def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
-    """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions."""
-    columns = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
-    query = _filtered(select(*READ_COLUMNS), shape)
-    if shape.after:
-        bounds = [bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(columns)]
-        here: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
-        there: Any = tuple_(*bounds) if len(bounds) > 1 else bounds[0]
-        query = query.where(here < there if shape.descending else here > there)
-    ordered = [column.desc() for column in columns] if shape.descending else list(columns)
-    return query.order_by(*ordered).limit(bindparam("limit", type_=Integer()))
-
-
-def count_query(shape: Shape) -> Select[int]:
-    """Build the statement of a count; parameters: those of the conditions."""
-    return _filtered(select(func.count()).select_from(User), shape)
-
-
-@lru_cache(maxsize=1024)
-def _page_statement(shape: Shape) -> Statement:
-    return Statement(page_query(shape), shown=True)
-
-
-async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, limit: int, skip: int = 0) -> list[Row]:
-    """Return one page.
-
-    Args:
-        reads: the hot path, where compiled statements can be used: no `skip`, no list of ids.
-        shape: which list.
-        values: the parameters that `shape` asks for.
-        limit: rows at most.
-        skip: rows to leave out first; read on a thread, since the database has to walk over them.
-    """
-    if not skip and "id__in" not in shape.conditions:
-        return await reads.rows(_page_statement(shape), limit=limit, **values)
-    query = page_query(shape).offset(skip)
-    async with reads.slow() if skip else reads.session() as db:
-        return [tuple(row) for row in await db.execute(query, {**values, "limit": limit})]
-
-
-@lru_cache(maxsize=64)
-def search_statement(kind: str, words: int, *, trigrams: bool) -> Statement:
-    """Build the statement of a search; parameters: `limit` and those of the question. The last column is `total`."""
-    found = search.ranked(kind, words, trigrams=trigrams).subquery("found")
-    query = select(*READ_COLUMNS, found.c.total).join(found, found.c.user_id == User.id).order_by(found.c.rank)
-    return Statement(query, shown=True)
-
-
-async def search_users(reads: Reader, question: Question, *, limit: int) -> tuple[list[Row], int]:
-    """Return the best accounts for a question, and how many were found in all, where `search.POOL` and one more mean
-    that others were not looked at.
-    """
-    trigrams = await search.has_trigrams(reads)
-    statement = search_statement(reads.kind, question.words, trigrams=trigrams)
-    rows = await reads.rows_anew(statement, limit=limit, **question.values)
-    return [row[:-1] for row in rows], rows[0][-1] if rows else 0
-
-
-async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, exact: bool) -> int:
-    """Count the accounts of a list, on a thread.
-
-    Args:
-        exact: count them one by one. Otherwise a list without conditions is answered from what the database believes:
-            PostgreSQL's statistics, SQLite's highest row number. Under conditions both count.
-    """
-    async with reads.slow() as db:
-        if not exact and not shape.conditions:
-            guess = await _estimate(db)
-            if guess is not None:
-                return guess
-        return int((await db.execute(count_query(shape), dict(values))).scalar_one())
-
-
-async def _estimate(db: AsyncSession) -> int | None:
-    """Give the believed number of accounts, or `None` where PostgreSQL has never analysed the table."""
-    if (await db.connection()).dialect.name == "postgresql":
-        believed = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'denizen_users'::regclass"
-    else:
-        believed = "SELECT coalesce(max(rowid), 0) FROM denizen_users"
-    found = int((await db.execute(text(believed))).scalar_one())
-    return found if found >= 0 else None
 
 
 async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[str, int]]:

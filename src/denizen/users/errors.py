@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from denizen.core.errors import Conflict, Forbidden, Invalid, NotFound, Stale
+from denizen.core.errors import Conflict, Forbidden, NotFound, Stale
 
 
 class UserNotFound(NotFound):
@@ -59,13 +59,6 @@ class SignUpClosed(Forbidden):
 
     code = "sign_up_closed"
     title = "Sign-up is closed"
-
-
-class ListingUnsupported(Invalid):
-    """A filter, an order or a combination of them that no index supports."""
-
-    code = "listing_unsupported"
-    title = "Not a list that can be served"
 
 
 TAKEN: dict[str, tuple[type[Conflict], str, str]] = {

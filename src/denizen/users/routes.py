@@ -4,26 +4,23 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Request, Response
 from pydantic import BeforeValidator
 
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
-from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, TooMany, Unavailable, UnknownParameter
+from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
 from denizen.core.ids import parse_id
-from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
-from denizen.search.errors import SearchInvalid
 from denizen.users import crud, service
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
-    ListingUnsupported,
     SignUpClosed,
     UserChanged,
     UsernameTaken,
@@ -31,7 +28,7 @@ from denizen.users.errors import (
     UserNotFound,
 )
 from denizen.users.models import MAX_VERSION
-from denizen.users.schemas import UserCreate, UserQuery, UserRead, UserUpdate, dump_user, dump_users
+from denizen.users.schemas import UserCreate, UserRead, UserUpdate, dump_user
 
 router = Router(tags=["users"])
 
@@ -146,38 +143,6 @@ async def create_user(
     user = await service.open_account(accounts, db, data, caller=caller)
     answer = _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
     return await attempt.keep(db, answer, user_id=user.id)
-
-
-@router.get(
-    "/users/",
-    response_model=list[UserRead],
-    operation_id="list_users",
-    summary="List accounts",
-    responses={
-        200: {
-            "headers": {
-                **NEXT_PAGE,
-                "X-Total-Count": {"schema": {"type": "integer"}, "description": "Where `count` asked for it."},
-                "X-Results-Cut": {
-                    "schema": {"type": "boolean"},
-                    "description": "`true` where `q` found more than these.",
-                },
-            }
-        },
-        **responses(*_AUTH, *_ANY, RepeatedParameter, *_NAMES, ListingUnsupported, SearchInvalid, CursorInvalid),
-    },
-)
-async def list_users(
-    request: Request, accounts: Here, caller: CanReadUsers, reads: Reads, query: Annotated[UserQuery, Query()]
-) -> Response:
-    """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`; or search them by `q`."""
-    page = await service.list_users(reads, accounts.cursors, query)
-    headers = next_page(accounts.public_url("/users/"), request.query_params.multi_items(), page.next_cursor)
-    if page.total is not None:
-        headers["X-Total-Count"] = str(page.total)
-    if page.cut:
-        headers["X-Results-Cut"] = "true"
-    return Response(dump_users(page.rows), media_type="application/json", headers=headers)
 
 
 @router.get(

@@ -1,0 +1,1 @@
+"""Accounts found: lists by filter, order and cursor, counts, searches, and changes of all who match."""

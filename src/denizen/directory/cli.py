@@ -1,0 +1,331 @@
+"""`denizen users list | edit`: who is found, and changes of one or of all who match."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from denizen.core.accounts import Accounts
+from denizen.core.commands import Json, Output, command, confirm, open_accounts, progress
+from denizen.core.errors import DenizenError, Invalid, StorageFull, Unavailable
+from denizen.core.ids import parse_id
+from denizen.core.output import write_line
+from denizen.directory import crud, service
+from denizen.directory.schemas import MAX_IDS, UserQuery
+from denizen.users.cli import COLUMNS, facts, named
+from denizen.users.crud import find_user
+from denizen.users.errors import UserChanged, UserNotFound
+from denizen.users.schemas import READ_FIELDS, UserUpdate
+from denizen.users.service import change_user
+
+app = typer.Typer()
+
+
+@app.command("list")
+@command
+async def list_(
+    q: Annotated[
+        str | None, typer.Option("--q", help="Search: parts of names, in any script; the best come first.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the last page ended.")] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option(help="id, created_at, updated_at, username or email; - for descending.", show_default="id"),
+    ] = None,
+    active: Annotated[bool | None, typer.Option("--active/--inactive", help="Only those.", show_default=False)] = None,
+    email: Annotated[str | None, typer.Option(help="Only this e-mail address, in any case.")] = None,
+    username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List accounts, a page at a time. With --json, standard error tells where the list goes on, as JSON too.
+
+    Example: denizen users list --order-by=-created_at --limit 50
+
+    Example: denizen users list --inactive --count
+
+    Example: denizen users list --q lovel
+    """
+    asked = {
+        "q": q,
+        "limit": limit,
+        "cursor": cursor,
+        "is_active": active,
+        "email": email,
+        "username": username,
+        "external_id": external_id,
+    }
+    asked |= {"count": "exact" if count else None, "order_by": order_by}
+    # What was not said is not asked for: a search goes with few things.
+    query = UserQuery.model_validate({name: value for name, value in asked.items() if value is not None})
+    async with open_accounts() as accounts:
+        page = await service.list_users(accounts.database.read, accounts.cursors, query)
+    out = Output(as_json)
+    out.table([facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
+    if as_json and (page.total is not None or page.next_cursor is not None or page.cut):
+        write_line({"next_cursor": page.next_cursor, "total": page.total, "cut": page.cut}, err=True)
+    if page.total is not None:
+        out.say(f"{page.total:,} in all.")
+    if page.next_cursor is not None:
+        out.say(f"More: --cursor {page.next_cursor}")
+    if page.cut:
+        out.say("More were found: type more, or say --limit.")
+
+
+@app.command()
+@command
+async def edit(
+    who: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[WHO]", help="Id, e-mail address or username; nobody with --all-matching.", show_default=False
+        ),
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="New e-mail address.")] = None,
+    username: Annotated[str | None, typer.Option(help="New username.")] = None,
+    full_name: Annotated[str | None, typer.Option(help="New full name.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="New external id.")] = None,
+    active: Annotated[
+        bool | None, typer.Option("--activate/--deactivate", help="May sign in, or not.", show_default=False)
+    ] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(help="Empty a field: username, email, full_name or external_id. Can be repeated."),
+    ] = None,
+    all_matching: Annotated[
+        bool, typer.Option("--all-matching", help="Change every account that --where-... matches.")
+    ] = False,
+    where_active: Annotated[
+        bool | None,
+        typer.Option("--where-active/--where-inactive", help="Match only those.", show_default=False),
+    ] = None,
+    where_created_from: Annotated[
+        str | None, typer.Option(help="Match those created then or later: 2026-01-31T00:00:00Z.")
+    ] = None,
+    where_created_before: Annotated[str | None, typer.Option(help="Match those created earlier.")] = None,
+    where_id: Annotated[list[str] | None, typer.Option(help="Match only this id. Can be repeated.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Match all there are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Change an account, or all that match: what is given is set, the rest stays.
+
+    Example: denizen users edit ada --full-name "Augusta Ada King" --clear external_id
+
+    Example: denizen users edit --all-matching --where-active --where-created-before 2020-01-01T00:00:00Z --deactivate
+    """
+    if unknown := set(clear or ()) - {"username", "email", "full_name", "external_id"}:
+        raise Invalid(f"--clear takes username, email, full_name or external_id, not {min(unknown)}.")
+    data = named(
+        clear or (), username=username, email=email, full_name=full_name, external_id=external_id, is_active=active
+    )
+    if not data.model_fields_set:
+        raise Invalid("Nothing to change: name a field, for example --full-name.")
+    where = {
+        "is_active": where_active,
+        "created_at__gte": where_created_from,
+        "created_at__lt": where_created_before,
+        "id__in": _ids(where_id),
+    }
+    where = {name: value for name, value in where.items() if value is not None}
+    _check_aim(who, data, all_matching=all_matching, where=where, everybody=everybody, dry_run=dry_run)
+    async with open_accounts() as accounts:
+        if who is None:
+            await _edit_all(accounts, _values(where), data, Output(as_json), dry_run=dry_run, yes=yes)
+            return
+        async with accounts.writing() as db:
+            user = await find_user(db, who)
+            row = await change_user(db, user.id, data, versions=None, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Changed")
+
+
+# --- Many at once --------------------------------------------------------------------------------------
+
+_AT_ONCE: Final = 200
+"""Accounts in one transaction: on SQLite it keeps other writers waiting for a tenth of a second."""
+
+_SHOWN: Final = 10
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the accounts that `matched` when they were counted; `unchanged` ones were as they should be."""
+
+    matched: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+
+def _ids(given: Sequence[str] | None) -> tuple[UUID, ...] | None:
+    if not given:
+        return None
+    found = [parse_id(text) for text in given]
+    if None in found:
+        raise Invalid("--where-id takes an id, a UUIDv7. Look it up: denizen users show WHO", field="where_id")
+    if len(found) > MAX_IDS:
+        raise Invalid(f"--where-id can be repeated {MAX_IDS} times.", field="where_id")
+    return tuple(user_id for user_id in found if user_id is not None)
+
+
+def _check_aim(
+    who: str | None,
+    data: UserUpdate,
+    *,
+    all_matching: bool,
+    where: Mapping[str, Any],
+    everybody: bool,
+    dry_run: bool,
+) -> None:
+    """Refuse what could change other accounts than were meant.
+
+    Raises:
+        Invalid: with a sentence.
+    """
+    if not all_matching:
+        if where or everybody or dry_run:
+            raise Invalid("--where-..., --everybody and --dry-run go with --all-matching.")
+        if who is None:
+            raise typer.BadParameter("Say whom to change: WHO, or --all-matching with --where-...")
+        return
+    if who is not None:
+        raise Invalid("Either WHO is changed, or --all-matching: not both.")
+    if everybody == bool(where):
+        raise Invalid("--all-matching takes --where-... to say which accounts, or --everybody for all of them.")
+    alike = data.model_fields_set - {"full_name", "is_active"}
+    if alike - {"external_id"} or data.external_id is not None:
+        raise Invalid(
+            "No two accounts have the same username, e-mail address or external id, and none goes without both names: "
+            "--all-matching takes --activate, --deactivate, --full-name, --clear full_name and --clear external_id."
+        )
+
+
+def _values(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the filters as the API checks those of a list."""
+    query = UserQuery.model_validate(where)
+    return {name: getattr(query, name) for name in where}
+
+
+async def _edit_all(
+    accounts: Accounts, values: dict[str, Any], data: UserUpdate, out: Output, *, dry_run: bool, yes: bool
+) -> None:
+    """Show what would be changed, ask, and change it, a short transaction for every few accounts."""
+    shape = crud.Shape(conditions=tuple(sorted(values)))
+    tally = _Tally(await crud.count_users(accounts.database.read, shape, values, exact=True))
+    last = await _read(accounts, values, limit=1, descending=True)  # who comes later was not asked about
+    if tally.matched and not out.json:
+        first = await _read(accounts, values, limit=_SHOWN)
+        out.table(
+            [_preview(row, data) for row in first], columns=("id", "username", "email", *sorted(data.model_fields_set))
+        )
+    out.say(f"{tally.matched:,} accounts match." if tally.matched else "No account matches.")
+    if last and not dry_run:
+        confirm(f"Change {tally.matched:,} accounts?", yes=yes)
+        with progress("Changing", total=tally.matched, unit="accounts", quiet=out.json) as done:
+            async for rows in _pages(accounts, values, until=last[0]["id"]):
+                await _change(accounts, values, rows, data, tally, out)
+                done(len(rows))
+    out.row({**asdict(tally), "dry_run": dry_run}, title=None if out.json else "Would change" if dry_run else "Changed")
+    if tally.failed:
+        raise typer.Exit(1)
+
+
+def _preview(row: Mapping[str, Any], data: UserUpdate) -> dict[str, Any]:
+    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in data if row[name] != value}
+    return {**row, **{name: text for name, text in new.items() if name in data.model_fields_set}}
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else "-" if value is None else "yes" if value else "no"
+
+
+async def _read(
+    accounts: Accounts, values: Mapping[str, Any], *, limit: int, after: UUID | None = None, descending: bool = False
+) -> list[dict[str, Any]]:
+    """Read accounts that match, in the order of their ids, on a thread: no index may serve these filters together."""
+    shape = crud.Shape(descending=descending, after=after is not None, conditions=tuple(sorted(values)))
+    async with accounts.database.read.slow() as db:
+        rows = await db.execute(crud.page_query(shape), {**values, "limit": limit, "after_0": after})
+        return [dict(zip(READ_FIELDS, row, strict=True)) for row in rows]
+
+
+async def _pages(accounts: Accounts, values: Mapping[str, Any], *, until: UUID) -> AsyncIterator[list[dict[str, Any]]]:
+    after = None
+    while rows := await _read(accounts, values, limit=_AT_ONCE, after=after):
+        yield [row for row in rows if row["id"] <= until]
+        after = rows[-1]["id"]
+        if after >= until:
+            return
+
+
+async def _change(
+    accounts: Accounts,
+    values: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    data: UserUpdate,
+    tally: _Tally,
+    out: Output,
+) -> None:
+    """Change those of `rows` that are not as they should be. Who was changed meanwhile is looked at again."""
+    for _ in range(_TRIES):
+        others = [row for row in rows if any(row[name] != getattr(data, name) for name in data.model_fields_set)]
+        tally.unchanged += len(rows) - len(others)
+        stale = await _write(accounts, others, data, tally, out) if others else []
+        if not stale:
+            return
+        rows = await _read(accounts, {**values, "id__in": tuple(stale)}, limit=len(stale))
+    tally.failed += len(rows)
+
+
+async def _write(
+    accounts: Accounts, rows: Sequence[Mapping[str, Any]], data: UserUpdate, tally: _Tally, out: Output
+) -> list[UUID]:
+    """Change `rows`, each as it was read; give the ids of those that others have changed since."""
+    tries_left = _TRIES
+    while True:
+        tries_left -= 1
+        try:
+            changed, stale, refused = await _write_once(accounts, rows, data)
+        except Unavailable as error:
+            # Written again, whether it was or not: what was is stale now, and found as it should be.
+            if not tries_left or isinstance(error, StorageFull):
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            tally.changed += changed
+            tally.failed += len(refused)
+            for sentence in refused:
+                out.warn(sentence)
+            return stale
+
+
+async def _write_once(
+    accounts: Accounts, rows: Sequence[Mapping[str, Any]], data: UserUpdate
+) -> tuple[int, list[UUID], list[str]]:
+    changed, stale, refused = 0, list[UUID](), list[str]()
+    async with accounts.writing() as db:
+        for row in rows:
+            versions = frozenset({row["version"]})
+            try:
+                async with db.begin_nested():
+                    await change_user(db, row["id"], data, versions=versions, at=accounts.clock())
+                changed += 1
+            except UserChanged:
+                stale.append(row["id"])
+            except UserNotFound:
+                pass  # erased meanwhile
+            except Unavailable:
+                raise
+            except DenizenError as error:
+                refused.append(f"{row['id']}: {error.detail}")
+    return changed, stale, refused

@@ -1,0 +1,215 @@
+"""What it takes to serve a list: a plan that an index serves, a place in it, a page of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from denizen.core.database import Reader
+from denizen.core.identifiers import clean_email, email_key, username_key
+from denizen.core.paging import CursorInvalid, CursorSigner
+from denizen.core.types import format_utc, parse_utc
+from denizen.directory import crud
+from denizen.directory.crud import Shape
+from denizen.directory.errors import ListingUnsupported
+from denizen.directory.schemas import UserFilter, UserQuery
+from denizen.search.service import understand
+from denizen.users.crud import Row
+from denizen.users.schemas import READ_FIELDS
+
+_UNIQUE = frozenset({"email", "username", "external_id", "id__in"})
+"""Filters that leave so few rows that any order over them is cheap."""
+
+_RANGED = ("created_at", "updated_at")
+_NAMED = ("username", "email")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that can be served.
+
+    Attributes:
+        order: the field it is ordered by.
+        descending: the other way round.
+        values: the parameters of its conditions, by condition.
+    """
+
+    order: str
+    descending: bool
+    values: Mapping[str, Any]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the conditions, sorted."""
+        return tuple(sorted(self.values))
+
+    @property
+    def name(self) -> str:
+        """One canonical text for the same list, whichever way it was asked for; cursors are bound to it."""
+        values = [f"{name}={self.values[name]!s}" for name in self.conditions]
+        return "&".join([f"order={'-' if self.descending else ''}{self.order}", *values])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list.
+
+    Attributes:
+        rows: in the order of `READ_FIELDS`.
+        next_cursor: where it goes on; `None` at the end.
+        total: how many there are in all, where that was asked for.
+        cut: whether a search found more than these.
+    """
+
+    rows: list[Row]
+    next_cursor: str | None = None
+    total: int | None = None
+    cut: bool = False
+
+
+def plan_listing(query: UserQuery) -> Listing:
+    """Turn what was asked for into a list that an index serves.
+
+    Raises:
+        ListingUnsupported: no index does. Said, rather than served slowly or with a filter left out.
+        EmailInvalid, UsernameInvalid: a filter that can match nobody.
+    """
+    listing = plan_filter(query, order=query.order_by)
+    if query.cursor is not None and query.skip is not None:
+        raise ListingUnsupported(
+            "`skip` and `cursor` cannot be combined: a cursor already says where to go on.", field="skip"
+        )
+    if query.skip is not None and listing.order in _NAMED:
+        raise ListingUnsupported(f"`skip` does not work with order_by={listing.order}; page by `cursor`.", field="skip")
+    return listing
+
+
+def plan_filter(asked: UserFilter, *, order: str | None = None) -> Listing:
+    """Turn a filter into a list that an index serves, ordered by `order` or else by the field of its range, or by `id`.
+
+    Raises:
+        ListingUnsupported, EmailInvalid, UsernameInvalid: as `plan_listing`.
+    """
+    values = _values_of(asked)
+    ranged = [name for name in _RANGED if any(condition.startswith(f"{name}__") for condition in values)]
+    order = order or (ranged[0] if ranged else "id")
+    listing = Listing(order.removeprefix("-"), order.startswith("-"), values)
+    if not _UNIQUE & values.keys():
+        _refuse_unindexed(listing, ranged)
+    return listing
+
+
+def _refuse_unindexed(listing: Listing, ranged: list[str]) -> None:
+    if len(ranged) > 1:
+        raise ListingUnsupported("Ranges of created_at and updated_at cannot be combined.", field="updated_at")
+    if ranged and listing.order != ranged[0]:
+        raise ListingUnsupported(
+            f"A range of {ranged[0]} is ordered by it: order_by={ranged[0]} or -{ranged[0]}.", field="order_by"
+        )
+    if "is_active" in listing.values and listing.order != "id":
+        raise ListingUnsupported("is_active goes with order_by=id or -id, and with no range.", field="is_active")
+
+
+def _values_of(asked: UserFilter) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: value for name in UserFilter.model_fields if (value := getattr(asked, name)) is not None
+    }
+    if "email" in values:
+        values["email"] = email_key(clean_email(values["email"]))
+    if "username" in values:
+        values["username"] = username_key(values["username"])
+    return values
+
+
+async def search_users(reads: Reader, query: UserQuery, asked: str) -> Page:
+    """Serve the best accounts for what somebody typed.
+
+    Raises:
+        ListingUnsupported: something else than `limit` was asked for beside it.
+        SearchInvalid: nothing to search for.
+    """
+    beside = sorted(query.model_fields_set - {"q", "limit"})
+    if beside:
+        raise ListingUnsupported(f"A search goes with limit alone, not with {beside[0]}.", field=beside[0])
+    rows, found = await crud.search_users(reads, understand(asked, reads.kind), limit=query.limit)
+    return Page(rows, cut=found > len(rows))
+
+
+async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery) -> Page:
+    """Serve a page of a list, or of a search.
+
+    Raises:
+        ListingUnsupported, SearchInvalid, CursorInvalid, EmailInvalid, UsernameInvalid: the question cannot be answered
+            as it stands.
+    """
+    if query.q is not None:
+        return await search_users(reads, query, query.q)
+    listing = plan_listing(query)
+    place = (
+        _Place.of(listing) if query.cursor is None else _Place.read(listing, cursors.read(listing.name, query.cursor))
+    )
+    rows = await _walk(reads, listing, place, limit=query.limit + 1, skip=query.skip or 0)
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    total = None
+    if query.count is not None:
+        shape = Shape(conditions=listing.conditions)
+        total = await crud.count_users(reads, shape, listing.values, exact=query.count == "exact")
+    return Page(rows, cursors.make(listing.name, _Place.behind(listing, rows[-1]).written()) if more else None, total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a list goes on: the leg of the walk, and the sort values of the last row seen in it."""
+
+    leg: crud.Leg
+    after: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, listing: Listing) -> _Place:
+        """Give the beginning."""
+        return cls("named" if listing.order in _NAMED else "whole")
+
+    @classmethod
+    def behind(cls, listing: Listing, row: Row) -> _Place:
+        """Give the place behind `row`."""
+        values = dict(zip(READ_FIELDS, row, strict=True))
+        if listing.order in _NAMED:
+            shown = values[listing.order]
+            if shown is None:
+                return cls("nameless", (values["id"],))
+            return cls("named", ((username_key if listing.order == "username" else email_key)(shown),))
+        return cls("whole", (values["id"],) if listing.order == "id" else (values[listing.order], values["id"]))
+
+    def written(self) -> list[Any]:
+        """Give it in JSON's types."""
+        return [self.leg, *(format_utc(each) if isinstance(each, datetime) else str(each) for each in self.after)]
+
+    @classmethod
+    def read(cls, listing: Listing, written: list[Any]) -> _Place:
+        """Read what `written` gave; the signature has vouched for its form."""
+        leg, *after = written
+        if leg == "named":
+            return cls("named", tuple(after))
+        if leg == "nameless" or listing.order == "id":
+            return cls(leg, (UUID(after[0]),))
+        if len(after) != 2:
+            raise CursorInvalid("This cursor is of another release. Start again without it.", field="cursor")
+        return cls("whole", (parse_utc(after[0]), UUID(after[1])))
+
+
+async def _walk(reads: Reader, listing: Listing, place: _Place, *, limit: int, skip: int) -> list[Row]:
+    """Read on from `place`; behind the last name come those without one, whichever way the list runs."""
+    rows = await _read_leg(reads, listing, place, limit=limit, skip=skip)
+    if place.leg == "named" and len(rows) < limit:
+        rows += await _read_leg(reads, listing, _Place("nameless"), limit=limit - len(rows), skip=0)
+    return rows
+
+
+async def _read_leg(reads: Reader, listing: Listing, place: _Place, *, limit: int, skip: int) -> list[Row]:
+    shape = Shape(listing.order, listing.descending, place.leg, bool(place.after), listing.conditions)
+    after = {f"after_{index}": value for index, value in enumerate(place.after)}
+    return await crud.list_users(reads, shape, {**listing.values, **after}, limit=limit, skip=skip)
