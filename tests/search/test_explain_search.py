@@ -13,7 +13,7 @@ from denizen.core.accounts import Accounts
 from denizen.directory.crud import search_statement, search_users
 from denizen.search.crud import create_entries
 from denizen.search.service import understand
-from tests.users.test_explain_lists import COUNT, execution, fill, numbered
+from tests.directory.test_explain_lists import COUNT, execution, fill, numbered
 
 RARE, COMMON, EVERYBODY, ABSENT, SHORT, TWO, NAME = "77777", "777", "example", "nobody", "7", "person 7777", "u777@exam"
 ASKED = (RARE, COMMON, EVERYBODY, ABSENT, SHORT, TWO, NAME)

@@ -18,7 +18,7 @@ from denizen.transfer.adapters.sql import Kind
 from denizen.transfer.crud import bound_query, part_query
 from denizen.transfer.schemas import Format
 from denizen.transfer.service import EXPORT_BATCH, plan_export
-from tests.users.test_explain_lists import IDS, NOON, RANGES, STATES, UNIQUE, fill, plan_of
+from tests.directory.test_explain_lists import IDS, NOON, RANGES, STATES, UNIQUE, fill, plan_of
 
 LAST_ID = IDS[-1]
 ALLOWED: list[dict[str, Any]] = [{}, *STATES, *UNIQUE, *RANGES, *({**unique, **RANGES[0]} for unique in UNIQUE)]

@@ -13,7 +13,7 @@ from denizen.core.auth import Scope
 from denizen.core.ids import new_id
 from denizen.core.paging import CursorSigner
 from tests.conftest import BASE_URL, MakeKey
-from tests.users.conftest import Store, Walk, ids
+from tests.directory.conftest import Store, Walk, ids
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

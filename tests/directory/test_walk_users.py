@@ -14,7 +14,7 @@ from sqlalchemy import delete
 
 from denizen.core.accounts import Accounts
 from denizen.users.models import User
-from tests.users.conftest import Store, Walk, ids
+from tests.directory.conftest import Store, Walk, ids
 
 Row = dict[str, Any]
 
