@@ -208,8 +208,6 @@ async def delete_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[
     Raises:
         UserNotFound, UserChanged: as `update_user`.
     """
-    if db.autoflush:  # a host's session: what it has not written yet may be what would keep the account here
-        await db.flush()
     erase = _ERASE_EXACTLY if versions is not None else _ERASE
     if (await db.execute(erase, {"own": user_id, "versions": sorted(versions or ())})).one_or_none() is None:
         raise await _explain_miss(db, user_id)
