@@ -254,6 +254,7 @@ async def test_a_client_that_goes_away_stops_the_import_and_comes_back(database_
         assert "unexpected_error" not in server.log
 
 
+@pytest.mark.slow
 async def test_a_slow_and_honest_upload_arrives(database_url: str, tmp_path: Path) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         yield b"username\n"

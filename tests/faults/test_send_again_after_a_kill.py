@@ -15,6 +15,7 @@ from tests.faults.serving import person, serving, until
 WRITERS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.timeout(300)
 async def test_whatever_was_asked_before_a_kill_is_done_once(database_url: str, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def break_database(url: str, postgres: Postgres | None) -> None:
     postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_file_that_is_torn_is_broken_off(
     accounts: Accounts,
@@ -93,6 +94,7 @@ async def test_file_that_is_torn_is_broken_off(
             assert " 503 " in refused.head
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_server_that_ends_its_connections_costs_no_file(
@@ -110,6 +112,7 @@ async def test_server_that_ends_its_connections_costs_no_file(
         assert lines == MANY
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_client_that_goes_away_ends_the_reading(accounts: Accounts, database_url: str, tmp_path: Path) -> None:
     await crowd(accounts, MANY)

@@ -216,6 +216,7 @@ async def test_an_import_that_failed_goes_on_under_its_key(
     assert (job["state"], job["error"]) == ("done", None)
 
 
+@pytest.mark.slow
 async def test_what_the_database_says_comes_as_the_last_line(
     admin: AsyncClient, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

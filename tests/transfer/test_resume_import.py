@@ -324,6 +324,7 @@ def test_a_live_process_is_left_to_it(command: Command, database_url: str, file:
     assert command("jobs", "list", "--json").rows[0]["state"] == "running"
 
 
+@pytest.mark.slow
 def test_a_process_elsewhere_is_waited_for(
     command: Command, database_url: str, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
