@@ -25,6 +25,7 @@ _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9
 
 _new_object = object.__new__
 _set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]  # a slot, though typeshed declares a property
+_UNKNOWN: Final = SafeUUID.unknown  # to look a member up in its class takes as long as the rest of an id
 _set_safety = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]  # a slot, though typeshed declares a property
 
 
@@ -32,7 +33,7 @@ def _uuid(number: int) -> UUID:
     """Build a UUID from 128 bits known to be good. `UUID(int=...)` checks them again, at four times the cost."""
     made = _new_object(UUID)
     _set_int(made, number)
-    _set_safety(made, SafeUUID.unknown)
+    _set_safety(made, _UNKNOWN)
     return made
 
 

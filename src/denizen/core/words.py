@@ -67,25 +67,35 @@ def _capitals(letter: str) -> str:
 
 _ACCENTLESS: Final = _Table(_without_accent)
 _LETTERS: Final = _Table(_letter)
+_ASCII: Final = bytes(ord(_letter(chr(point)) or " ") for point in range(128)) + bytes(128)
 
 
 def words_of(text: str) -> list[str]:
-    """Split a text into words in the form of the index: ASCII, folded, each once, in their order.
+    """Split a text into words in the form of the index: ASCII, folded, each once, in their order."""
+    return list(dict.fromkeys((_fold_ascii if text.isascii() else _fold)(text).split()))
 
-    Plain ASCII takes about 1 µs, a name in another script about 4.
-    """
-    if text.isascii():
-        folded = text.lower()
-    else:
-        apart = unicodedata.normalize("NFKD", text.casefold()).casefold()
-        # Together again: without it the syllables of Korean would be letters, which are in too many names.
-        folded = unicodedata.normalize("NFC", apart.translate(_ACCENTLESS))
-    return list(dict.fromkeys(folded.translate(_LETTERS).split()))
+
+def _fold_ascii(text: str) -> str:
+    return text.lower().encode().translate(_ASCII, b"'").decode()  # as bytes in half the time
+
+
+def _fold(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    # Together again: without it the syllables of Korean would be letters, which are in too many names.
+    return unicodedata.normalize("NFC", apart.translate(_ACCENTLESS)).translate(_LETTERS)
 
 
 def search_text(*names: str | None) -> str:
-    """Write the text of the index for a person with these names; empty for one without a letter."""
-    words = words_of("\n".join(name for name in names if name))
+    """Write the text of the index for a person with these names; empty for one without a letter.
+
+    About 2 µs; those of the names that are not ASCII, which take twice as long, by themselves.
+    """
+    there = [name for name in names if name]
+    plain = [name for name in there if name.isascii()]
+    folded = _fold_ascii("\n".join(plain))
+    if len(plain) < len(there):
+        folded = "\n".join([folded, *(_fold(name) for name in there if not name.isascii())])
+    words = dict.fromkeys(folded.split())
     return f"  {'  '.join(words)} " if words else ""
 
 

@@ -93,14 +93,14 @@ _FILL: Final = {
         "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry ON CONFLICT DO NOTHING"
     ),
 }
+_FORGET_BEHIND: Final = text("DELETE FROM denizen_search_index WHERE rowid > :last")
 _LEARN_BEHIND: Final = text(
-    "INSERT OR REPLACE INTO denizen_search_index (rowid, text) "
-    "SELECT number, text FROM denizen_search WHERE number > :last"
+    "INSERT INTO denizen_search_index (rowid, text) SELECT number, text FROM denizen_search WHERE number > :last"
 )
 
 
 async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
-    """Index new accounts, all in two statements.
+    """Index new accounts, all in a few statements.
 
     Args:
         db: a writing session; it is not committed.
@@ -112,7 +112,9 @@ async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
     last = (await db.execute(_LAST)).scalar_one() if dialect == "sqlite" else 0
     await db.execute(_FILL[dialect], {"entries": _encode(entries)})
     if dialect == "sqlite":
-        # What this transaction stored has the highest numbers, since nobody else writes meanwhile.
+        # What this transaction stored has the highest numbers, since nobody else writes meanwhile. FTS5 may know some
+        # of these still, of accounts that somebody erased in the table alone.
+        await db.execute(_FORGET_BEHIND, {"last": last})
         await db.execute(_LEARN_BEHIND, {"last": last})
 
 

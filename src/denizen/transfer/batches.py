@@ -154,6 +154,46 @@ async def read_batches(
         yield batch
 
 
+class Ahead:
+    """Reads batches while others are written: one is ready and one in the making, so that reading goes on while writing
+    pauses for others.
+
+    Args:
+        batches: is closed with this.
+    """
+
+    def __init__(self, batches: AsyncGenerator[Batch]) -> None:
+        self._batches = batches
+        self._ready = asyncio.Queue[Batch | Exception | None](1)
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for batch in self._batches:
+                await self._ready.put(batch)
+        except Exception as error:  # noqa: BLE001  (`next` raises it)
+            await self._ready.put(error)
+        else:
+            await self._ready.put(None)
+
+    async def next(self) -> Batch | None:
+        """Give the next batch, or `None` once at the end.
+
+        Raises:
+            Exception: what reading ended with.
+        """
+        found = await self._ready.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        await self._batches.aclose()
+
+
 async def _pieces(chunks: AsyncIterable[bytes], reader: RowReader) -> AsyncIterator[tuple[Iterator[Row], int]]:
     async for chunk in chunks:
         yield reader.feed(chunk), len(chunk)
@@ -269,6 +309,8 @@ async def _create(db: AsyncSession, rows: Sequence[Account], seen: Seen) -> list
         refusals: list[Account] = []
         for run in _distinct(left):
             stored = await crud.insert_accounts(db, run)
+            if len(stored) == len(rows):  # as a rule
+                return [RowResult(account.line, "created", account.id) for account in rows]
             for account in run:
                 if account.id in stored:
                     lines[account.id] = account.line

@@ -27,7 +27,17 @@ from denizen.jobs.service import Held, Work
 from denizen.transfer import crud
 from denizen.transfer.adapters.formats import make_writer
 from denizen.transfer.adapters.ndjson import dump_results
-from denizen.transfer.batches import Batch, Pace, Raced, hash_passwords, in_order, read_batches, try_out, write_rows
+from denizen.transfer.batches import (
+    Ahead,
+    Batch,
+    Pace,
+    Raced,
+    hash_passwords,
+    in_order,
+    read_batches,
+    try_out,
+    write_rows,
+)
 from denizen.transfer.crud import Extract, Part
 from denizen.transfer.errors import RowRejected
 from denizen.transfer.events import UsersImported
@@ -98,8 +108,8 @@ class Import:
         self._pace = Pace(max_batch, pause=_PAUSE if slows else 0.0)
         self._seen = Seen()
         self._done = self._closed = False
-        self._batches: AsyncGenerator[Batch] | None = None
-        self._ahead: asyncio.Task[Batch | None] | None = None
+        self._ahead: Ahead | None = None
+        self._first: Batch | None = None
         self._signs: asyncio.Task[None] | None = None
 
     async def begin(self, job: Job | None = None) -> None:
@@ -116,13 +126,10 @@ class Import:
             if job is not None:
                 self._hold(await jobs.take_over(self._accounts, job))
             after = self.held.position if self.held else 0
-            self._batches = read_batches(
-                self._accounts, self._chunks, self._reader, self._options, self._pace, after=after
+            self._ahead = Ahead(
+                read_batches(self._accounts, self._chunks, self._reader, self._options, self._pace, after=after)
             )
-            self._ahead = asyncio.create_task(_next(self._batches))
-            await asyncio.wait([self._ahead])
-            if self._ahead.exception() is not None:
-                await self._ahead
+            self._first = await self._ahead.next()
             if self.held is None and not self._options.dry_run:
                 self._hold(await jobs.begin(self._accounts, self._work))
         except BaseException as error:
@@ -178,23 +185,23 @@ class Import:
             yield results
 
     async def _new(self) -> AsyncIterator[list[RowResult]]:
-        assert self._ahead is not None and self._batches is not None  # noqa: S101, PT018  (`begin` comes first)
-        while (batch := await self._ahead) is not None:
-            self._ahead = asyncio.create_task(_next(self._batches))
+        assert self._ahead is not None  # noqa: S101  (`begin` comes first)
+        batch, self._first = self._first, None
+        while batch is not None:
             if self._options.dry_run:
                 results = await self._try_out(batch)
                 self.summary.add(results)
             else:
                 results = await self._store(batch)
             yield results
+            batch = await self._ahead.next()
 
     async def _end(self, error: BaseException | None) -> None:
-        beside = [task for task in (self._ahead, self._signs) if task is not None]
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
-        if self._batches is not None:
-            await self._batches.aclose()
+        if self._signs is not None:
+            self._signs.cancel()
+            await asyncio.gather(self._signs, return_exceptions=True)
+        if self._ahead is not None:
+            await self._ahead.close()
         self._seen.close()
         if self.held is None or self._done:
             return
@@ -299,10 +306,6 @@ class Import:
         self._seen.add_results(results)
         if self.held is not None:
             self.held.parts += 1
-
-
-async def _next(batches: AsyncIterator[Batch]) -> Batch | None:
-    return await anext(batches, None)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

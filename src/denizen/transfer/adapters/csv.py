@@ -59,7 +59,7 @@ def neutralise(text: str) -> str:
 
 def restore(text: str) -> str:
     """Undo `neutralise`."""
-    return text[1:] if _NEUTRALISED.match(text) else text
+    return text[1:] if text[:1] == "'" and _NEUTRALISED.match(text) else text
 
 
 # --- Reading -----------------------------------------------------------------------------------------
