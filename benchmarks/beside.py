@@ -17,7 +17,7 @@ from .contenders import Denizen
 from .figures import Figure, at_least
 from .people import make_people, write
 from .plan import Plan
-from .traffic import put_load
+from .traffic import clear, put_load
 
 KEPT_TARGET = at_least(0.5)
 FIRST = 5_000_000
@@ -73,6 +73,7 @@ def measure_beside(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
     Raises:
         RuntimeError: the import was refused, or had ended before the load.
     """
+    clear(plan.folder)
     quiet = [put_load(denizen, "one user", plan, plan.seconds).rate for _ in range(plan.rounds)]
     with Upload(denizen, rows=max(20_000, int(plan.rounds * plan.seconds * 20_000))) as upload:
         began, before = perf_counter(), upload.results

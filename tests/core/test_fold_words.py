@@ -37,6 +37,9 @@ from denizen.core.words import part_of_text, search_text, trigrams_of, words_of
         ("٣٤٥", "345"),
         (unicodedata.normalize("NFD", "김민준"), "김민준"),
         ("ﾀﾅｶ", "タナカ"),
+        ("葛\U000e0100城", "葛城"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("co\u00adop", "coop"),
     ],
 )
 def test_spellings_of_one_name_are_the_same_words(one: str, other: str) -> None:

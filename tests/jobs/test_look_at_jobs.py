@@ -85,6 +85,17 @@ async def test_it_is_interrupted_at_once_where_its_process_is_gone(accounts: Acc
     assert service.state_of(job, clock() + timedelta(seconds=31)) == "interrupted"
 
 
+async def test_a_claim_of_a_clock_that_was_ahead_is_over(accounts: Accounts, clock: Clock) -> None:
+    clock.turn(days=1)
+    held = await service.begin(accounts, Work("import", "people.csv", {}))
+    clock.turn(days=-1)
+
+    job = await service.find_job(accounts, held.job_id)
+
+    assert service.state_of(job, clock()) == "interrupted"
+    assert (await service.take_over(accounts, job)).claim != held.claim
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells when a process was started")
 def test_a_process_that_ended_is_gone_before_anybody_has_asked_how() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:

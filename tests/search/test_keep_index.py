@@ -17,7 +17,7 @@ from denizen.search.service import Health
 from denizen.settings import Settings
 from tests.cli.conftest import Command
 from tests.conftest import MakeUser
-from tests.migrations.ground import REBUILD, fill, planted
+from tests.migrations.ground import REBUILD, connected, fill, planted
 from tests.search.conftest import Find
 
 LOSSES = {
@@ -103,6 +103,34 @@ async def test_names_that_fts5_has_lost_are_found_and_mended(
     assert set(await find("same")) == {"ada", "eve", "bob"}
 
 
+async def test_names_of_people_who_are_gone_are_found_and_forgotten(
+    accounts: Accounts, make_user: MakeUser, database_kind: str
+) -> None:
+    if database_kind == "postgresql":
+        return  # has no second place for them
+    await make_user(username="ada")
+    await run(accounts, "DELETE FROM denizen_users")
+
+    assert (await service.check_index(accounts.database)).orphans == 1
+    await service.rebuild_index(accounts)
+
+    assert (await service.check_index(accounts.database)).is_whole
+    async with accounts.database.read.session() as db:
+        assert (await db.execute(text("SELECT count(*) FROM denizen_search_index"))).scalar_one() == 0
+
+
+async def test_a_batch_indexes_whom_it_renames_and_nobody_had_indexed(
+    accounts: Accounts, admin: AsyncClient, make_user: MakeUser, find: Find
+) -> None:
+    ada = await make_user(username="ada")
+    await run(accounts, "DELETE FROM denizen_search")
+    patch = {"op": "patch", "id": ada["id"], "changes": {"full_name": "Countess"}}
+
+    assert (await admin.post("/users/batch", json={"operations": [patch]})).status_code == 200
+
+    assert await find("countess") == ["ada"]
+
+
 async def test_rebuilding_beside_writers_loses_nobody(
     accounts: Accounts, make_user: MakeUser, admin: AsyncClient, find: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,5 +189,10 @@ def test_an_upgrade_indexes_who_is_there_already(database_url: str, command: Com
 
     assert command("migrate", "up").code == 0
 
+    assert command("search", "check").code == 0
+    with connected(database_url) as connection:
+        connection.execute(text("DELETE FROM denizen_search"))
+    assert command("search", "check").code == 1
+    assert command("migrate", "up").code == 0  # nothing to migrate, and it goes on with what was cut off
     assert command("search", "check").code == 0
     assert [row["username"] for row in command("users", "list", "--q", "lovelace 3", "--json").rows] == ["Ada3"]

@@ -51,7 +51,14 @@ async def test_results_come_as_lines_and_a_summary(admin: AsyncClient, stored: S
     job = (await admin.get(answer.headers["location"])).json()
     assert (job["state"], job["counts"], job["position"]) == ("done", last["summary"], 4)
     assert job["bytes_done"] == job["bytes_total"] == len(GOOD)
-    assert job["options"] == {"format": "csv", "mode": "create", "match": None, "map": {}, "ignore_unknown": False}
+    assert job["options"] == {
+        "format": "csv",
+        "mode": "create",
+        "match": None,
+        "map": {},
+        "ignore_unknown": False,
+        "with_hashes": True,
+    }
     results = await admin.get(f"/jobs/{job['id']}/results")
     assert lines(results) == rows
 

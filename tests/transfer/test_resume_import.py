@@ -228,7 +228,14 @@ async def cut_off(url: str, file: str, *, runner: str | None = None, options: di
     settings = Settings(_env_file=None, database_url=url, secret_key=SECRET)
     accounts = assemble(settings, (), hasher=NullHasher())
     data = Path(file).read_bytes()  # noqa: ASYNC240  (a test's own loop, in which nothing else is)
-    described: dict[str, Any] = {"format": "csv", "mode": "create", "match": None, "map": {}, "ignore_unknown": False}
+    described: dict[str, Any] = {
+        "format": "csv",
+        "mode": "create",
+        "match": None,
+        "map": {},
+        "ignore_unknown": False,
+        "with_hashes": True,
+    }
     work = Work(
         "import",
         file,
@@ -287,6 +294,16 @@ def test_with_nothing_to_go_on_with_it_begins_at_the_beginning(command: Command,
 
     assert "begins at its beginning" in said.err
     assert "270 created" in said.out
+
+
+def test_what_was_cut_off_before_a_whole_import_is_over_with(command: Command, database_url: str, file: str) -> None:
+    """To go on with it would do its rows once more, over what has changed since."""
+    run_async(cut_off(database_url, file))
+    assert "rows:" in command("users", "import", file, "--mode", "skip").out
+
+    said = command("users", "import", file, "--resume", "--mode", "skip")
+
+    assert "begins at its beginning" in said.err
 
 
 def test_other_options_are_refused(command: Command, database_url: str, file: str) -> None:

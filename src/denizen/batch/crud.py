@@ -9,6 +9,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+_PATIENCE: Final = "20s"
+_WAIT: Final = text("SELECT set_config('lock_timeout', :long, true)")
 _BATCHES: Final = 0x64656E697A656E02
 """Names the lock; `denizen`, and a number of its own."""
 
@@ -19,7 +21,11 @@ async def take_turn(db: AsyncSession) -> None:
     Two batches that touch the same accounts or addresses in another order would each hold what the other waits for.
     """
     if (await db.connection()).dialect.name == "postgresql":
+        # For longer than one waits for a row: those before may each take a second.
+        usual = (await db.execute(text("SELECT current_setting('lock_timeout')"))).scalar_one()
+        await db.execute(_WAIT, {"long": _PATIENCE})
         await db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BATCHES})
+        await db.execute(_WAIT, {"long": usual})
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from denizen.core.hashing import HashingBusy
 from denizen.core.problems import invalid, responses, status_of
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
+from denizen.idempotency.service import LONG_LEASE
 
 router = Router(tags=["users"])
 
@@ -50,7 +51,7 @@ async def run_user_batch(accounts: Here, caller: CanWriteUsers, attempt: Once, d
     """Do what can be done of it, in order: an operation that is refused costs itself and no other, and the answer is
     200 all the same, with a result for each. All are committed together, or none is.
     """
-    if (kept := await attempt.begin(caller)) is not None:
+    if (kept := await attempt.begin(caller, lease=LONG_LEASE)) is not None:
         return kept
     return await service.run_batch(
         accounts, [_known(each) for each in data.judged], finish=lambda db, done: attempt.keep(db, _answer(done))

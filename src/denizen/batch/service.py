@@ -17,7 +17,6 @@ from denizen.batch import crud
 from denizen.batch.schemas import CreateOperation, DeleteOperation, Operation
 from denizen.core.accounts import Accounts
 from denizen.core.errors import Conflict, DenizenError, StorageFull, Unavailable
-from denizen.core.hashing import HashingBusy, Lane
 from denizen.core.identifiers import Identity
 from denizen.core.ids import parse_id
 from denizen.core.words import search_text
@@ -173,7 +172,7 @@ async def _hash_passwords(accounts: Accounts, acts: list[_Act | Outcome]) -> lis
 
     async def hash_one(act: _Act, password: str) -> None:
         async with places:
-            act.hashed_password = await _hash(accounts, password)
+            act.hashed_password = await accounts.hashing.hash_patiently(password)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -185,16 +184,6 @@ async def _hash_passwords(accounts: Accounts, acts: list[_Act | Outcome]) -> lis
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
     return acts
-
-
-async def _hash(accounts: Accounts, password: str) -> str:
-    """Hash one password; wait while sign-ins and sign-ups fill the queue."""
-    for _ in range(_TRIES):
-        try:
-            return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
-        except HashingBusy as busy:
-            await asyncio.sleep(busy.retry_after or 1)
-    return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
 
 
 # --- In the transaction --------------------------------------------------------------------------------

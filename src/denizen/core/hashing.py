@@ -35,6 +35,7 @@ _NICENESS: Final = 15
 _MAX_RETRY_AFTER: Final = 30
 _FIRST_GUESS_SECONDS: Final = 0.05
 _IDLE_SECONDS: Final = 1.0
+_PATIENCE: Final = 5
 _MAX_PASSES: Final = 8
 _MAX_LANES: Final = 16
 _NO_MEMORY: Final = error_to_str(-22)
@@ -269,6 +270,18 @@ class HashPool:
             HashingBusy: the queue, or this lane's half of it, is full; or the pool was closed meanwhile.
         """
         return await self._call(lambda: self.hasher.hash(password), lane)
+
+    async def hash_patiently(self, password: str) -> str:
+        """Hash one of many passwords; wait while sign-ins and sign-ups fill the queue.
+
+        Raises:
+            HashingBusy: they fill it for long.
+        """
+        for _ in range(_PATIENCE):
+            with suppress(HashingBusy):
+                return await self.hash(password, lane=Lane.TRUSTED)
+            await asyncio.sleep(_IDLE_SECONDS)
+        return await self.hash(password, lane=Lane.TRUSTED)
 
     async def verify(self, password: str, encoded: str | None, *, lane: Lane) -> bool:
         """Tell whether `encoded` was made of `password`; never where it is None, after the same effort.

@@ -33,20 +33,28 @@ without them these are other letters.
 """
 
 
+_VARIANTS: Final = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x180B, 0x180C, 0x180D, 0x180F))
+_KEPT: Final = 50_000
+
+
 class _Table(dict[int, str]):
-    """What becomes of each character; found out at its first use and kept: there are some 150,000 of them."""
+    """What becomes of each character; found out at its first use and kept, of as many as any language has."""
 
     def __init__(self, find: Callable[[str], str]) -> None:
         super().__init__()
         self._find = find
 
     def __missing__(self, point: int) -> str:
-        self[point] = found = self._find(chr(point))
+        found = self._find(chr(point))
+        if len(self) < _KEPT:  # there are a million, which somebody might send one after the other
+            self[point] = found
         return found
 
 
 def _without_accent(character: str) -> str:
-    return "" if unicodedata.combining(character) in _ACCENTS else character
+    """Leave out accents, and what nobody sees: marks of direction and joining, variation selectors."""
+    unseen = unicodedata.category(character) == "Cf" or ord(character) in _VARIANTS
+    return "" if unseen or unicodedata.combining(character) in _ACCENTS else character
 
 
 def _letter(character: str) -> str:

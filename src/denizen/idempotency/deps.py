@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -45,6 +46,9 @@ REFUSALS: Final = (IdempotencyKeyInvalid, IdempotencyKeyReused, IdempotencyKeyIn
 
 _PATIENCE_SECONDS: Final = 0.2
 
+_LETTING_GO: Final[set[asyncio.Future[None]]] = set()
+"""What nobody waits for any longer: asyncio itself keeps no reference to it."""
+
 
 class Attempt:
     """One request, which may have been made before.
@@ -63,11 +67,12 @@ class Attempt:
         self._claim: UUID = service.new_claim()
         self._claims = False
 
-    async def begin(self, caller: Caller | None) -> Response | None:
+    async def begin(self, caller: Caller | None, *, lease: timedelta = service.LEASE) -> Response | None:
         """Claim the key, or give the first answer again. Call it once all has been checked that costs no statement.
 
         Args:
             caller: who asks, as the route knows him; `None` for somebody who signs up.
+            lease: after which another attempt may take over.
 
         Raises:
             IdempotencyKeyInFlight, IdempotencyKeyReused: somebody else is at it, or the key was for another body.
@@ -80,7 +85,7 @@ class Attempt:
         self._sent = service.sent_by(self._accounts, caller, address, route=route, key=self._key, body=body)
         self._claims = True
         try:
-            self._claim, answer = await service.begin(self._accounts, self._sent, self._claim)
+            self._claim, answer = await service.begin(self._accounts, self._sent, self._claim, lease=lease)
         except (IdempotencyKeyInFlight, IdempotencyKeyReused):
             self._claims = False
             raise
@@ -139,7 +144,10 @@ async def attempt_of(
         yield attempt
     except Unavailable:
         # A database that is away is not waited for twice: whoever asked is to be told in time.
-        await asyncio.wait([asyncio.ensure_future(attempt.let_go())], timeout=_PATIENCE_SECONDS)
+        letting_go = asyncio.ensure_future(attempt.let_go())
+        _LETTING_GO.add(letting_go)
+        letting_go.add_done_callback(_LETTING_GO.discard)
+        await asyncio.wait([letting_go], timeout=_PATIENCE_SECONDS)
         raise
     except BaseException:
         await attempt.let_go()

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -25,6 +25,9 @@ from denizen.idempotency.errors import IdempotencyKeyInFlight, IdempotencyKeyInv
 LEASE: Final = timedelta(minutes=1)
 """How long a request may be at it before another may take over: far longer than one takes, or waits for its turn."""
 
+LONG_LEASE: Final = timedelta(minutes=5)
+"""The same for one that hashes many passwords and queues behind others of its kind."""
+
 KEPT: Final = timedelta(hours=24)
 _SWEPT: Final = 1_000
 _TRIES: Final = 3
@@ -37,7 +40,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Sent:
             would be tried out a million times faster than the slow one.
     """
 
-    key: str
+    key: str = field(repr=False)
     digest: bytes
     body_digest: bytes
 
@@ -91,21 +94,27 @@ def sent_by(
     return Sent(key, digest, accounts.secret.digest("idempotency body 1", digest, body))
 
 
-async def begin(accounts: Accounts, sent: Sent, claim: UUID) -> tuple[UUID, Answer | None]:
+async def begin(accounts: Accounts, sent: Sent, claim: UUID, *, lease: timedelta = LEASE) -> tuple[UUID, Answer | None]:
     """Claim the key for the attempt `claim`, in a transaction of its own that others see.
+
+    Args:
+        accounts: where.
+        sent: the request.
+        claim: names this attempt.
+        lease: after which another attempt may take over.
 
     Returns:
         The claim under which the key is held, and the answer where there is one; then that claim is the first one's.
 
     Raises:
         IdempotencyKeyInFlight: somebody else is at it.
-        IdempotencyKeyReused: the key was answered for another body.
+        IdempotencyKeyReused: the key was sent with another body.
     """
     for _ in range(_TRIES):
         at = accounts.clock()
         async with accounts.writing() as db:
             if await crud.claim_key(
-                db, sent.digest, body_digest=sent.body_digest, claim=claim, at=at, until=at + LEASE
+                db, sent.digest, body_digest=sent.body_digest, claim=claim, at=at, until=at + lease
             ):
                 return claim, None
             kept = await crud.find_kept(db, sent.digest)
@@ -116,10 +125,10 @@ async def begin(accounts: Accounts, sent: Sent, claim: UUID) -> tuple[UUID, Answ
 
 
 def _answer_of(kept: crud.Kept, sent: Sent) -> Answer:
-    if kept.status is None:
-        raise _in_flight()
     if kept.body_digest != sent.body_digest:
         raise IdempotencyKeyReused("This Idempotency-Key was sent before with another body. Take a new key.")
+    if kept.status is None:
+        raise _in_flight()
     return Answer(kept.status, json.loads(kept.headers or "{}"), kept.body or b"")
 
 

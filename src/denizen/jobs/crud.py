@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.jobs.errors import JobNotFound
@@ -47,14 +47,19 @@ async def find_job_by_key(db: AsyncSession, key_digest: bytes) -> Job | None:
 
 
 async def find_unfinished(db: AsyncSession, kind: str, source_digest: bytes) -> Job | None:
-    """Return the operator's last job over this source, unless it is done."""
+    """Return the operator's last job over this source, unless it is done.
+
+    One that was cut off before that is over with: whoever went on with it would do its rows once more over what has
+    changed since.
+    """
     query = (
         select(Job)
-        .where(Job.kind == kind, Job.source_digest == source_digest, Job.caller_id.is_(None), Job.state != "done")
+        .where(Job.kind == kind, Job.source_digest == source_digest, Job.caller_id.is_(None))
         .order_by(Job.id.desc())
         .limit(1)
     )
-    return (await db.scalars(query)).one_or_none()
+    last = (await db.scalars(query)).one_or_none()
+    return None if last is None or last.state == "done" else last
 
 
 async def list_jobs(db: AsyncSession, *, limit: int, before: UUID | None = None) -> Sequence[Job]:
@@ -110,27 +115,11 @@ def _forgotten(until: datetime) -> tuple[ColumnElement[bool], ...]:
     return Job.updated_at <= until, Job.claimed_until <= until
 
 
-async def find_forgotten(db: AsyncSession, *, until: datetime) -> UUID | None:
-    """Return a job that nothing has happened to since `until`."""
-    query = select(Job.id).where(*_forgotten(until)).order_by(Job.updated_at, Job.id).limit(1)
-    return (await db.execute(query)).scalar_one_or_none()
+async def delete_forgotten(db: AsyncSession, *, until: datetime) -> bool:
+    """Delete one job that nothing has happened to since `until`, with its results; tell whether there was one.
 
-
-async def delete_some(db: AsyncSession, job_id: UUID, *, parts: int, until: datetime) -> bool:
-    """Delete parts of a job, and the job once none is left; tell whether it is gone.
-
-    Args:
-        db: a writing session; it is not committed.
-        job_id: which.
-        parts: how many at most.
-        until: a job that something has happened to since is left alone: somebody went on with it.
+    By one statement, so that who goes on with a job finds all of its results or no job.
     """
-    held = select(Job.id).where(Job.id == job_id, *_forgotten(until)).with_for_update()
-    if (await db.execute(held)).one_or_none() is None:
-        return True
-    some = select(JobPart.job_id, JobPart.number).where(JobPart.job_id == job_id).limit(parts)
-    gone = delete(JobPart).where(tuple_(JobPart.job_id, JobPart.number).in_(some)).returning(JobPart.number)
-    if len((await db.execute(gone.execution_options(synchronize_session=False))).all()) == parts:
-        return False
-    await db.execute(delete(Job).where(Job.id == job_id).execution_options(synchronize_session=False))
-    return True
+    oldest = select(Job.id).where(*_forgotten(until)).order_by(Job.updated_at, Job.id).limit(1).scalar_subquery()
+    gone = delete(Job).where(Job.id == oldest, *_forgotten(until)).returning(Job.id)
+    return (await db.execute(gone.execution_options(synchronize_session=False))).one_or_none() is not None

@@ -70,18 +70,21 @@ def up(
     settings, out = Settings.load(), Output(as_json)
     options = _options(settings, out, wait=wait, lock_timeout=lock_timeout, copy=not no_copy)
     outcome = runner.upgrade(settings.database_url, revision, options)
-    if {"denizen_0001", "denizen_0002"} & set(outcome.steps) == {"denizen_0002"}:
+    state = runner.status(settings.database_url)
+    _tell(out, outcome, state)
+    if state.ready:
         asyncio.run(_fill_search_index(settings, out))
-    _tell(out, outcome, runner.status(settings.database_url))
 
 
 async def _fill_search_index(settings: Settings, out: Output) -> None:
     """Index the accounts of a database from before there was an index. Not in the migration, which would keep everybody
-    from writing meanwhile; who ends it may go on with `denizen search rebuild`.
+    from writing meanwhile; where this is cut off, the next `up` or `denizen search rebuild` goes on.
     """
-    from denizen.search.service import rebuild_index
+    from denizen.search.service import glance_at_index, rebuild_index
 
     async with open_accounts(settings) as accounts:
+        if not (await glance_at_index(accounts.database, most=1)).missing:
+            return
         with progress("Indexing for search", unit="accounts", quiet=out.json) as done:
             await rebuild_index(accounts, done)
 

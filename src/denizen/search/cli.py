@@ -21,6 +21,7 @@ def _facts(health: service.Health) -> dict[str, object]:
         "missing": health.missing,
         "stale": health.stale,
         "unknown": health.unknown,
+        "orphans": health.orphans,
         "trigrams": health.trigrams,
     }
 
@@ -49,7 +50,8 @@ async def check(as_json: Json = False) -> None:
     if not health.is_whole:
         sentence = (
             f"{health.looked_at:,} accounts: {health.missing:,} are not in the index, {health.stale:,} are there with "
-            f"names they had before, {health.unknown:,} have lost their trigrams. Run: denizen search rebuild"
+            f"names they had before, {health.unknown:,} have lost their trigrams; {health.orphans:,} who are gone are "
+            "still known. Run: denizen search rebuild"
         )
     _tell(out, health, sentence)
     if not health.is_whole:
@@ -59,7 +61,8 @@ async def check(as_json: Json = False) -> None:
 @app.command()
 @command
 async def rebuild(as_json: Json = False) -> None:
-    """Bring the index up to date with the accounts. What is right already is left; others go on reading and writing.
+    """Bring the index up to date with the accounts. What is right already is left; others go on reading and writing,
+    but for the time in which PostgreSQL makes an index of trigrams where there was none: then writers wait.
 
     Needed after an upgrade from a release without an index, after tables were written by other programs, and when
     an administrator has created pg_trgm.
@@ -70,5 +73,5 @@ async def rebuild(as_json: Json = False) -> None:
     async with open_accounts() as accounts:
         with progress("Rebuilding", unit="accounts", quiet=as_json) as done:
             health = await service.rebuild_index(accounts, done)
-    mended = health.missing + health.stale + health.unknown
+    mended = health.missing + health.stale + health.unknown + health.orphans
     _tell(out, health, f"{health.looked_at:,} accounts: {mended:,} were mended.")

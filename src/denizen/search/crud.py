@@ -12,15 +12,28 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, String, TextualSelect, bindparam, column, func, insert, select, table, text, update
+from sqlalchemy import (
+    Integer,
+    Select,
+    String,
+    TextualSelect,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
 from denizen.core.statements import Statement
-from denizen.core.types import Uuid
+from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.words import search_text
 from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TRIGRAMS, SearchEntry
 
@@ -90,7 +103,7 @@ _FILL: Final = {
     ),
     "postgresql": text(
         "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
-        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry ON CONFLICT DO NOTHING"
+        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
     ),
 }
 _FORGET_BEHIND: Final = text("DELETE FROM denizen_search_index WHERE rowid > :last")
@@ -122,24 +135,27 @@ _LEARN_NEW: Final = text(
     "INSERT OR REPLACE INTO denizen_search_index (rowid, text) SELECT s.number, s.text "
     "FROM json_each(:entries) AS e JOIN denizen_search AS s ON s.user_id = json_extract(e.value, '$[0]')"
 )
-_RENEW: Final = {
+_OVER: Final = " ON CONFLICT (user_id) DO UPDATE SET text = excluded.text WHERE denizen_search.text <> excluded.text"
+_RENEW: Final = {  # over the accounts that are there: of a batch, one that was renamed may have been erased since
     "sqlite": text(
-        "UPDATE denizen_search SET text = json_extract(e.value, '$[1]') FROM json_each(:entries) AS e "
-        "WHERE user_id = json_extract(e.value, '$[0]')"
+        "INSERT INTO denizen_search (user_id, text) SELECT u.id, json_extract(e.value, '$[1]') "
+        "FROM json_each(:entries) AS e JOIN denizen_users AS u ON u.id = json_extract(e.value, '$[0]') WHERE true"
+        + _OVER
     ),
     "postgresql": text(
-        "UPDATE denizen_search SET text = entry ->> 1 FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry "
-        "WHERE user_id = CAST(entry ->> 0 AS uuid) AND text <> entry ->> 1"
+        "INSERT INTO denizen_search (user_id, text) SELECT u.id, entry ->> 1 "
+        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry "
+        "JOIN denizen_users AS u ON u.id = CAST(entry ->> 0 AS uuid)" + _OVER
     ),
 }
 
 
 async def update_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
-    """Index accounts by new names, each account once.
+    """Index accounts by new names, each account once; those that have no entry get one, those that are gone none.
 
     Args:
         db: a writing session; it is not committed.
-        entries: of accounts that have one; what has none is left to `denizen search rebuild`.
+        entries: what they are to be.
     """
     if not entries:
         return
@@ -247,15 +263,16 @@ async def has_trigrams(reads: Reader) -> bool:
 
 # --- Looking after it ---------------------------------------------------------------------------------
 
-_USERS: Final = table("denizen_users", column("id", Uuid), *(column(name, String) for name in FOUND_BY))
+_USERS: Final = table(
+    "denizen_users", column("id", Uuid), column("updated_at", UtcDateTime), *(column(name, String) for name in FOUND_BY)
+)
 """As much of the accounts as the index is made of; the model is of a room above this one."""
 
 _KNOWN: Final = table(INDEX, column("rowid", Integer), column("text", String))
 
 _WALK: Final = (
-    select(_USERS, SearchEntry.number, SearchEntry.text)
+    select(*(_USERS.c[name] for name in ("id", *FOUND_BY)), SearchEntry.number, SearchEntry.text)
     .select_from(_USERS.outerjoin(SearchEntry.__table__, SearchEntry.user_id == _USERS.c.id))
-    .order_by(_USERS.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
 _WALK_ON: Final = {
@@ -295,11 +312,20 @@ async def walk_entries(db: AsyncSession, *, after: UUID | None, limit: int, lock
         limit: how many at most.
         lock: let nobody change these accounts before the transaction ends.
     """
-    query = _WALK_ON[(await db.connection()).dialect.name]
+    query = _WALK_ON[(await db.connection()).dialect.name].order_by(_USERS.c.id)
     if after is not None:
         query = query.where(_USERS.c.id > after)
-    rows = await db.execute(query.with_for_update(of=_USERS) if lock else query, {"limit": limit})
-    return [Walked(row[0], search_text(*row[1:5]), *row[5:]) for row in rows]
+    return await _walk(db, query.with_for_update(of=_USERS) if lock else query, limit)
+
+
+async def walk_changed(db: AsyncSession, *, limit: int) -> list[Walked]:
+    """Return the accounts that were changed last, each with its entry."""
+    query = _WALK_ON[(await db.connection()).dialect.name]
+    return await _walk(db, query.order_by(_USERS.c.updated_at.desc(), _USERS.c.id.desc()), limit)
+
+
+async def _walk(db: AsyncSession, query: Select[*tuple[Any, ...]], limit: int) -> list[Walked]:
+    return [Walked(row[0], search_text(*row[1:5]), *row[5:]) for row in await db.execute(query, {"limit": limit})]
 
 
 async def count_missing(db: AsyncSession) -> int:
@@ -307,6 +333,22 @@ async def count_missing(db: AsyncSession) -> int:
     accounts = select(func.count()).select_from(_USERS).scalar_subquery()
     entries = select(func.count()).select_from(SearchEntry).scalar_subquery()
     return int((await db.execute(select(accounts - entries))).scalar_one())
+
+
+_ORPHANS: Final = "FROM denizen_search_index WHERE rowid NOT IN (SELECT number FROM denizen_search)"
+
+
+async def count_orphans(db: AsyncSession) -> int:
+    """Count what FTS5 has of accounts that are gone: somebody erased them in the table alone. 0 on PostgreSQL."""
+    if not await _on_sqlite(db):
+        return 0
+    return int((await db.execute(text(f"SELECT count(*) {_ORPHANS}"))).scalar_one())
+
+
+async def delete_orphans(db: AsyncSession) -> None:
+    """Let FTS5 forget accounts that are gone: their names are to be nowhere."""
+    if await _on_sqlite(db):
+        await db.execute(text(f"DELETE {_ORPHANS}"))
 
 
 async def create_trigrams(db: AsyncSession) -> None:

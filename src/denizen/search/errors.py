@@ -6,7 +6,7 @@ from denizen.core.errors import Invalid
 
 
 class SearchInvalid(Invalid):
-    """A search for nothing: no letter and no digit in it, or more words than anybody looks for."""
+    """A search for nothing: no letter and no digit in it."""
 
     code = "search_invalid"
     title = "Nothing to search for"

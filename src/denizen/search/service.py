@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from uuid import UUID
 
 from denizen.core.accounts import Accounts
 from denizen.core.database import Database
+from denizen.core.errors import Unavailable
 from denizen.core.identifiers import email_key
 from denizen.core.words import part_of_text, trigrams_of, words_of
 from denizen.search import crud
 from denizen.search.errors import SearchInvalid
 
-MAX_SEARCH_LENGTH: Final = 200
+MAX_SEARCH_LENGTH: Final = 255
 """Characters of a question; no name that is looked for has more."""
 
 MAX_WORDS: Final = 8
+"""Of more the longest are looked for: they say most, and a distinguished name or an address may have a dozen."""
 _LAST: Final = "\U0010ffff"
 """Behind every name that begins alike."""
 
@@ -43,13 +46,12 @@ def understand(asked: str, kind: str) -> Question:
         kind: of the database.
 
     Raises:
-        SearchInvalid: no letter and no digit in it, or too many words.
+        SearchInvalid: no letter and no digit in it.
     """
     words = words_of(asked)
     if not words:
         raise SearchInvalid("There is nothing to search for: type a letter or a digit.", field="q")
-    if len(words) > MAX_WORDS:
-        raise SearchInvalid(f"A search has at most {MAX_WORDS} words.", field="q")
+    words = sorted(words, key=len, reverse=True)[:MAX_WORDS]
     exactly = asked.strip()
     name = unicodedata.normalize("NFC", exactly).lower()
     email = email_key(exactly)
@@ -72,7 +74,9 @@ def understand(asked: str, kind: str) -> Question:
 
 BATCH: Final = 2_000
 _WRITE_SECONDS: Final = 600.0
-"""For one transaction; all but the last one take a fraction of a second."""
+"""For one transaction; all but the one that makes an index take a fraction of a second."""
+
+_TRIES: Final = 10
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class Health:
         missing: accounts without an entry.
         stale: accounts whose entry is of names they do not have any more.
         unknown: entries that FTS5 does not know.
+        orphans: what FTS5 knows of accounts that are gone.
         looked_at: at how many accounts was looked.
     """
 
@@ -91,12 +96,13 @@ class Health:
     missing: int = 0
     stale: int = 0
     unknown: int = 0
+    orphans: int = 0
     looked_at: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether everybody is found by the names they have."""
-        return not (self.missing or self.stale or self.unknown)
+        """Whether everybody is found by the names they have, and nobody else is known."""
+        return not (self.missing or self.stale or self.unknown or self.orphans)
 
     def add(self, walked: Sequence[crud.Walked]) -> None:
         """Count a batch."""
@@ -110,23 +116,32 @@ class Health:
         self.looked_at += len(walked)
 
 
-async def count_accounts(database: Database) -> tuple[bool, int]:
-    """Tell whether there is an index of trigrams, and how many accounts have no entry: without looking at each."""
+async def glance_at_index(database: Database, *, most: int) -> Health:
+    """Count the accounts without an entry, and compare those that were changed last: others have no reason to differ.
+
+    Args:
+        database: to look at.
+        most: how many to compare.
+    """
+    health = Health(trigrams=await crud.has_trigrams(database.read))
     async with database.read.slow() as db:
-        return await crud.has_trigrams(database.read), await crud.count_missing(db)
+        health.add(await crud.walk_changed(db, limit=most))
+        health.missing = await crud.count_missing(db)
+    return health
 
 
-async def check_index(database: Database, told: Callable[[int], object] = int, *, most: int | None = None) -> Health:
-    """Compare accounts with their entries, in short reads, in the order of their creation.
+async def check_index(database: Database, told: Callable[[int], object] = int) -> Health:
+    """Compare every account with its entry, in short reads.
 
     Args:
         database: to look at.
         told: is told, after each batch, how many it had.
-        most: look at no more than about so many; all by default.
     """
     health = Health(trigrams=await crud.has_trigrams(database.read))
+    async with database.read.slow() as db:
+        health.orphans = await crud.count_orphans(db)
     after: UUID | None = None
-    while most is None or health.looked_at < most:
+    while True:
         async with database.read.slow() as db:
             walked = await crud.walk_entries(db, after=after, limit=BATCH)
         health.add(walked)
@@ -150,7 +165,7 @@ async def rebuild_index(accounts: Accounts, told: Callable[[int], object] = int)
     Returns:
         What was found, and is mended now but for an extension that may not be created.
     """
-    if accounts.database.kind == "postgresql":
+    if not await crud.has_trigrams(accounts.database.read):
         async with accounts.writing(timeout=_WRITE_SECONDS) as db:
             await crud.create_trigrams(db)
     health = Health(trigrams=await crud.has_trigrams(accounts.database.read))
@@ -162,6 +177,8 @@ async def rebuild_index(accounts: Accounts, told: Callable[[int], object] = int)
             break
         after = walked[-1].user_id
     async with accounts.writing(timeout=_WRITE_SECONDS) as db:
+        health.orphans = await crud.count_orphans(db)
+        await crud.delete_orphans(db)
         await crud.refresh_statistics(db)
     return health
 
@@ -172,10 +189,17 @@ async def _mend_batch(accounts: Accounts, after: UUID | None, health: Health) ->
     health.add(walked)
     if all(each.is_right for each in walked):
         return walked
-    async with accounts.writing(timeout=_WRITE_SECONDS) as db:
-        # Once more, now that nobody else changes them.
-        walked = await crud.walk_entries(db, after=after, limit=BATCH, lock=True)
-        await crud.create_entries(db, [(str(each.user_id), each.expected) for each in walked if each.number is None])
-        stale = [each for each in walked if each.number is not None and not each.is_right]
-        await crud.update_entries(db, [(str(each.user_id), each.expected) for each in stale])
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            async with accounts.writing(timeout=_WRITE_SECONDS) as db:
+                # Once more, now that nobody else changes them.
+                walked = await crud.walk_entries(db, after=after, limit=BATCH, lock=True)
+                wrong = [(str(each.user_id), each.expected) for each in walked if not each.is_right]
+                await crud.update_entries(db, wrong)
+        except Unavailable:  # somebody holds one of them for longer than a statement waits
+            if not tries_left:
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            break
     return walked

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
-from denizen.core.hashing import HashingBusy, Lane
 from denizen.core.types import format_utc
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
@@ -21,8 +20,14 @@ from denizen.transfer.plans import Plan, Seen, already, matched
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, Row, RowReader, RowResult, refused
 from denizen.transfer.values import make_account
 
-_LEAST_BATCH: Final = 2_000
-"""Fewer are written more slowly: each batch touches pages all over nine indexes."""
+_FIRST_BATCH: Final = 500
+"""Nobody knows yet how fast the disk is. The next may have four times as many, and so on."""
+
+_LEAST_BATCH: Final = 100
+"""Where even these take long, others wait all the same."""
+
+_PIECE_BYTES: Final = 16 * 1024
+"""So much of a file is read in one go: of lines that are no rows too, other requests do not wait for more."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_PASSWORDS: Final = 100
@@ -101,7 +106,7 @@ class Pace:
         self._most = most
         self._pause = pause
         self._free_at = 0.0
-        self.rows = min(_LEAST_BATCH, most)
+        self.rows = min(_FIRST_BATCH, most)
 
     async def wait(self) -> None:
         """Let others write."""
@@ -135,20 +140,24 @@ async def read_batches(
         pace: says how many rows a batch may have.
         after: leave out the rows up to this line: they are done.
     """
-    batch, size, whole = Batch(), 0, 0
+    batch, count, size, whole = Batch(), 0, 0, 0
     at, until = format_utc(accounts.clock()), 0.0
     async for rows, read in _pieces(chunks, reader):
         size, whole = size + read, whole + read
         for row in rows:
             if row.line > after:
                 batch.add(accounts, row, options, at)
-            if len(batch) >= pace.rows or (size >= _BATCH_BYTES and batch) or batch.passwords >= _BATCH_PASSWORDS:
+                count += 1
+            if count >= pace.rows or (size >= _BATCH_BYTES and count) or batch.passwords >= _BATCH_PASSWORDS:
                 batch.read = whole
                 yield batch
-                batch, size, at = Batch(), 0, format_utc(accounts.clock())
+                batch, count, size, at = Batch(), 0, 0, format_utc(accounts.clock())
             if time.perf_counter() > until:
                 await asyncio.sleep(0)
                 until = time.perf_counter() + _SLICE_SECONDS
+        if time.perf_counter() > until:  # of lines that are no rows, too
+            await asyncio.sleep(0)
+            until = time.perf_counter() + _SLICE_SECONDS
     if batch:
         batch.read = whole
         yield batch
@@ -196,7 +205,9 @@ class Ahead:
 
 async def _pieces(chunks: AsyncIterable[bytes], reader: RowReader) -> AsyncIterator[tuple[Iterator[Row], int]]:
     async for chunk in chunks:
-        yield reader.feed(chunk), len(chunk)
+        for begin in range(0, len(chunk), _PIECE_BYTES):
+            piece = chunk[begin : begin + _PIECE_BYTES]
+            yield reader.feed(piece), len(piece)
     yield reader.finish(), 0
 
 
@@ -218,7 +229,7 @@ async def hash_passwords(accounts: Accounts, batch: Batch, options: ImportOption
         if row.password is None:
             return row
         async with places:
-            return row._replace(hashed_password=await _hash(accounts, row.password), password=None)
+            return row._replace(hashed_password=await accounts.hashing.hash_patiently(row.password), password=None)
 
     rows = await asyncio.gather(*(ready(row) for row in batch.accounts if row.line not in told))
     return Batch(list(rows), in_order([*batch.results, *told.values()]), read=batch.read)
@@ -236,16 +247,6 @@ def _without_hash(row: Account, taken: Taken, options: ImportOptions, seen: Seen
         return RowResult(row.line, "skipped", holder)
     detail = "This account is there, and nobody but its owner chooses a password."
     return refused(row.line, PasswordNotSettable(detail, field="password"))
-
-
-async def _hash(accounts: Accounts, password: str) -> str:
-    """Hash one password; wait while sign-ins and sign-ups fill the queue."""
-    for _ in range(_TRIES):
-        try:
-            return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
-        except HashingBusy as busy:
-            await asyncio.sleep(busy.retry_after or 1)
-    return await accounts.hashing.hash(password, lane=Lane.TRUSTED)
 
 
 # --- Writing -------------------------------------------------------------------------------------------
@@ -332,6 +333,9 @@ async def _create(db: AsyncSession, rows: Sequence[Account], seen: Seen) -> list
 
 def _distinct(rows: Sequence[Account]) -> Iterator[Sequence[Account]]:
     """Split `rows` wherever an id comes again, so that ids tell which of them were stored."""
+    if len({account.id for account in rows}) == len(rows):  # as a rule
+        yield rows
+        return
     begin, ids = 0, set[str]()
     for place, account in enumerate(rows):
         if account.id in ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import sys
@@ -17,6 +18,7 @@ import typer
 
 from denizen.core.accounts import Accounts
 from denizen.core.commands import REFUSED, Json, Output, command, open_accounts, progress
+from denizen.core.errors import StorageFull
 from denizen.directory.crud import Shape, count_users
 from denizen.directory.schemas import UserFilter
 from denizen.jobs.errors import JobRunning
@@ -26,6 +28,7 @@ from denizen.jobs.service import (
     Work,
     find_job,
     find_unfinished,
+    forget_old,
     require_same_options,
     state_of,
     this_runner,
@@ -113,6 +116,8 @@ async def import_(
                     async for results in parts:
                         tell(results)
                         done(len(results), at=source.position if source.size else None)
+        if not dry_run:
+            await forget_old(accounts)  # where no server runs, nobody else does
     _tell(out, running, time.monotonic() - began, report, dry_run=dry_run)
     if running.summary.refused:
         raise typer.Exit(REFUSED)
@@ -258,7 +263,7 @@ def _reporting(path: Path | None) -> Iterator[Callable[[Sequence[RowResult]], ob
         yield len
         return
     writer = make_writer(form, RowResult._fields)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with _no_room_told(path), path.open("w", encoding="utf-8", newline="") as file:
         file.write(writer.begin())
 
         def tell(results: Sequence[RowResult]) -> None:
@@ -333,7 +338,7 @@ def _writing(output: str, *, private: bool) -> Iterator[IO[bytes]]:
             yield special
         return
     path = path.resolve()
-    with NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with _no_room_told(path), NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             os.fchmod(file.fileno(), 0o600 if private else 0o666 & ~_umask())
             yield file.file
@@ -343,6 +348,17 @@ def _writing(output: str, *, private: bool) -> Iterator[IO[bytes]]:
             Path(file.name).unlink()
             raise
     Path(file.name).replace(path)
+
+
+@contextmanager
+def _no_room_told(path: Path) -> Iterator[None]:
+    """Say of which file's disk there is no room left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageFull(f"There is no room for {path}.") from None
 
 
 def _umask() -> int:

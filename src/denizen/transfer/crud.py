@@ -58,6 +58,7 @@ _TYPES: Final = {
     "updated_at": "timestamptz",
     "version": "integer",
 }
+_WIDTH: Final = len(STORED)
 _NAMES: Final = ", ".join(STORED)
 _ON_SQLITE: Final = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(STORED)))
 _ON_POSTGRESQL: Final = ", ".join(
@@ -94,13 +95,14 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
         The ids of those that were stored.
     """
     stored = await _insert(db, accounts)
-    await search.create_entries(db, [(account.id, account.found_by) for account in accounts if account.id in stored])
+    new = accounts if len(stored) == len(accounts) else [each for each in accounts if each.id in stored]
+    await search.create_entries(db, [(account.id, account.found_by) for account in new])
     return stored
 
 
 async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
     dialect = (await db.connection()).dialect.name
-    rows = _encode([account[: len(STORED)] for account in accounts])
+    rows = _encode([account[:_WIDTH] for account in accounts])
     if dialect == "postgresql":
         return set(json.loads((await db.execute(_INSERT[dialect], {"rows": rows})).scalar_one() or "[]"))
     await db.execute(_ROOM_FOR_A_BATCH)
@@ -198,7 +200,7 @@ async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None
     dialect = (await db.connection()).dialect.name
     if dialect == "sqlite":
         await db.execute(_ROOM_FOR_A_BATCH)
-    await db.execute(_CHANGE[dialect], {"rows": _encode([account[: len(STORED)] for account in accounts])})
+    await db.execute(_CHANGE[dialect], {"rows": _encode([account[:_WIDTH] for account in accounts])})
     await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
 
 

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from tempfile import TemporaryFile
 from typing import Annotated, Any, Final
 
@@ -105,6 +105,7 @@ class Upload:
                         await asyncio.to_thread(spool, b"".join(waiting))
                         self.size, waiting, size = self.size + size, [], 0
             await asyncio.to_thread(spool, b"".join(waiting))
+            await asyncio.to_thread(self._file.seek, 0)  # what is still in memory is written here, or does not fit
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise StorageFull("There is no room for the file right now.", retry_after=60) from None
@@ -122,7 +123,8 @@ class Upload:
         """Erase it."""
         if self.running is not None:
             await self.running.close()
-        self._file.close()
+        with suppress(OSError):  # of what did not fit it would tell once more
+            self._file.close()
 
 
 async def upload_of(request: Request) -> AsyncIterator[Upload]:

@@ -132,6 +132,7 @@ def described(
         "match": None if options.mode == "create" else options.match,
         "map": dict(sorted(renamed.items())),
         "ignore_unknown": ignore_unknown,
+        "with_hashes": options.with_hashes,
     }
 
 

@@ -1,4 +1,4 @@
-"""Acts on accounts that are more than one statement: opening one, changing its names, planning a list."""
+"""Acts on accounts that are more than one statement: opening one, changing its names."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ DO $$ BEGIN
         FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
         WHERE extname = 'pg_trgm'
     );
-EXCEPTION WHEN null_value_not_allowed THEN NULL;
+EXCEPTION WHEN null_value_not_allowed OR insufficient_privilege OR undefined_object THEN NULL;
 END $$
 """
 

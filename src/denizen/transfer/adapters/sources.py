@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final, TextIO
 
 from denizen.core.accounts import Accounts
 from denizen.jobs.service import source_digest
@@ -74,11 +74,12 @@ class Source:
                 pipe.close()
             return
         with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:  # noqa: ASYNC230  (nobody waits)
-            while chunk := file.read(_CHUNK_BYTES):
+            waits = _is_pipe(file)
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES) if waits else file.read(_CHUNK_BYTES):
                 yield chunk
 
 
-def _is_pipe(stream: TextIO) -> bool:
+def _is_pipe(stream: TextIO | IO[bytes]) -> bool:
     """Tell whether reading `stream` may have to wait."""
     try:
         return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
