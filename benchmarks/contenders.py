@@ -132,9 +132,10 @@ class Denizen:
         """Of its database."""
         return self._settings["DENIZEN_DATABASE_URL"]
 
-    def run(self, *command: str) -> Run:
+    def run(self, *command: str, pinned: bool = True) -> Run:
         """Run a `denizen` command to its end."""
-        return run([sys.executable, "-m", "denizen", *command], settings=self._settings, folder=self.folder)
+        started = [sys.executable, "-m", "denizen", *command]
+        return run(started, settings=self._settings, folder=self.folder, pinned=pinned)
 
     def prepare(self) -> None:
         """Make the empty database and a key."""

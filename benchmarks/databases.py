@@ -46,6 +46,15 @@ class Databases:
         for path in self.folder.glob(f"{name}.db*"):
             path.unlink()
 
+    def spread(self, *, over_all: bool) -> None:
+        """Let the server run on all cores, or on that of the load generator alone."""
+        if self._postgres is None or CORES is None:
+            return
+        server = psutil.Process(self._postgres.pid)
+        for process in [server, *server.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ended meanwhile
+                process.cpu_affinity(list(CORES) if over_all else [CORES[1]])
+
     def settle(self, name: str) -> None:
         """Do what autovacuum does in the minutes after a bulk load, so that both peers are measured after it."""
         if self._postgres is not None:
@@ -65,9 +74,6 @@ def open_databases(kind: Kind, folder: Path) -> Iterator[Databases]:
     from tests.postgres import Postgres
 
     with Postgres(durable=True) as postgres:
-        if CORES is not None:
-            server = psutil.Process(postgres.pid)
-            for process in [server, *server.children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ended meanwhile
-                    process.cpu_affinity([CORES[1]])
-        yield Databases(kind, folder, postgres)
+        databases = Databases(kind, folder, postgres)
+        databases.spread(over_all=False)
+        yield databases

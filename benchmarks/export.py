@@ -17,7 +17,8 @@ FORMS = ("csv", "ndjson")
 
 
 def measure_export(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
-    """Take everybody out, in turn with the bare driver; the median round of each counts.
+    """Take everybody out, in turn with the bare driver; the median round of each counts. Both may use all cores, and so
+    may PostgreSQL: an export reads several parts at once.
 
     Of a command's seconds those are taken off that the same command needs for nobody: a start is a matter of its own,
     and most of the time for a small table.
@@ -30,10 +31,12 @@ def measure_export(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
         rows, seconds = take_out_barely(denizen)
         bare.append(seconds)
         start.append(
-            denizen.run("users", "export", "-o", str(denizen.folder / "nobody"), "--username", "nobody").seconds
+            denizen.run(
+                "users", "export", "-o", str(denizen.folder / "nobody"), "--username", "nobody", pinned=False
+            ).seconds
         )
         for form in FORMS:
-            done = denizen.run("users", "export", "-o", str(denizen.folder / f"out.{form}"))
+            done = denizen.run("users", "export", "-o", str(denizen.folder / f"out.{form}"), pinned=False)
             whole[form].append(done.seconds)
             peak = max(peak, done.peak_bytes)
     figures = [Figure(f"bare export of {rows:,} people", title, rows / median(bare), "rows/s")]
@@ -47,5 +50,5 @@ def measure_export(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
 def take_out_barely(denizen: Denizen) -> tuple[int, float]:
     """Return how many rows the bare driver wrote, and in how many seconds."""
     command = [sys.executable, "-m", "benchmarks.bare_export", denizen.url, str(denizen.folder / "bare.csv")]
-    told = json.loads(run(command, settings={}, folder=denizen.folder).output)
+    told = json.loads(run(command, settings={}, folder=denizen.folder, pinned=False).output)
     return int(told["rows"]), float(told["seconds"])

@@ -2,6 +2,7 @@
 
 make bench ARGS="--only growth"
 make plot                               # draws the newest run into docs/images/growth.svg
+python -m benchmarks.plot RESULTS.json [RESULTS.json] growth.svg
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ def draw(points: list[dict[str, Any]], target: Path) -> None:
 
 
 def main() -> int:
-    """Draw the results named, or the newest, into the file named."""
-    source = Path(sys.argv[1]) if len(sys.argv) > 2 else newest()
-    target = Path(sys.argv[-1])
-    draw(json.loads(source.read_text(encoding="utf-8"))["points"], target)
-    print(f"{target}, from {source}")
+    """Draw the results named, of one run or of one for each database, or the newest, into the file named last."""
+    *named, target = map(Path, sys.argv[1:])
+    sources = named or [newest()]
+    draw([point for source in sources for point in json.loads(source.read_text(encoding="utf-8"))["points"]], target)
+    print(f"{target}, from {', '.join(map(str, sources))}")
     return 0
 
 

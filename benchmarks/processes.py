@@ -36,13 +36,15 @@ CORES = cores()
 
 
 @contextlib.contextmanager
-def measured_core() -> Iterator[None]:
-    """Let programs that are started inside the block run on the measured core alone: children inherit the choice."""
+def measured_core(pinned: bool = True) -> Iterator[None]:
+    """Let programs that are started inside the block run on the measured core alone, or on both where they are not to
+    be `pinned`: children inherit the choice.
+    """
     if CORES is None:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {CORES[0]})
+    os.sched_setaffinity(0, {CORES[0]} if pinned else set(CORES))
     try:
         yield
     finally:
@@ -61,12 +63,14 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **settings}
 
 
-def spawn(command: Sequence[str], *, settings: Mapping[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a program on the measured core, in a folder of its own so that it finds no `.env`.
+def spawn(
+    command: Sequence[str], *, settings: Mapping[str, str], folder: Path, log: Path, pinned: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start a program on the measured core, or, not `pinned`, on any; in a folder of its own: it finds no `.env`.
 
     What it prints goes to `log`, what it complains of to a file beside it that ends in `.errors`.
     """
-    with log.open("ab") as output, errors_of(log).open("ab") as errors, measured_core():
+    with log.open("ab") as output, errors_of(log).open("ab") as errors, measured_core(pinned):
         return subprocess.Popen(
             command, env=environment(settings), cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
         )
@@ -98,7 +102,7 @@ class Run:
     output: str
 
 
-def run(command: Sequence[str], *, settings: Mapping[str, str], folder: Path) -> Run:
+def run(command: Sequence[str], *, settings: Mapping[str, str], folder: Path, pinned: bool = True) -> Run:
     """Run a program to its end on the measured core, and note the most memory that it held.
 
     Raises:
@@ -106,7 +110,7 @@ def run(command: Sequence[str], *, settings: Mapping[str, str], folder: Path) ->
     """
     log = folder / f"{time.monotonic_ns()}.log"
     began = time.perf_counter()
-    process = spawn(command, settings=settings, folder=folder, log=log)
+    process = spawn(command, settings=settings, folder=folder, log=log, pinned=pinned)
     peak = 0
     while process.poll() is None:
         peak = max(peak, peak_memory(process.pid))

@@ -219,8 +219,9 @@ async def refresh_statistics(db: AsyncSession) -> None:
 Key = tuple[Any, ...]
 """Where a row stands in the order of a list: its id alone, or the field of a range and the id."""
 
-_AHEAD: Final = 2
-"""Parts that are read at the same time: while one is on its way here, the database writes the next."""
+_AHEAD: Final = {"sqlite": 2, "postgresql": 4}
+"""Parts that are read at the same time: while one is on its way here, the database writes others, on several cores
+where it has some. At most half of the connections, so that requests find some too."""
 
 _TRIES: Final = 3
 _TRY_AFTER: Final = 1.0
@@ -311,7 +312,8 @@ async def read_parts(database: Database, extract: Extract, *, size: int) -> Asyn
         Unavailable: the database is away, or others have put so many into one part that they do not fit into memory.
     """
     reads, after, more = deque[asyncio.Task[Part]](), None, True
-    few, ahead = "id__in" in extract.listing.conditions, min(_AHEAD, database.options.pool_size)
+    few = "id__in" in extract.listing.conditions
+    ahead = min(_AHEAD[database.kind], max(1, database.options.pool_size // 2))
     try:
         while more or reads:
             while more and len(reads) < ahead:

@@ -55,7 +55,7 @@ from denizen.transfer.schemas import (
 MAX_BATCH: Final = 5_000
 EXPORT_BATCH: Final = 10_000
 
-_PAUSE: Final = 0.25
+_PAUSE: Final = 0.2
 """For how much of a batch's time others may write before the next one (SQLite). Other processes look for the lock now
 and then; without a pause they would find it taken again and again."""
 
