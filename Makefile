@@ -48,7 +48,7 @@ bench: $(DEV)  ## measure against the tutorial's own application, side by side
 	$(BIN)/python -m benchmarks $(ARGS)
 
 plot: .venv/.installed-plot  ## draw the growth of the newest run of `make bench` into the docs
-	$(BIN)/python -m benchmarks.plot docs/images/growth.svg
+	$(BIN)/python -m benchmarks.plot docs/images/growth.png
 
 lock: $(DEV)  ## write the lock files anew: make lock ARGS=--upgrade
 	$(BIN)/$(LOCK) $(ARGS) pyproject.toml -o requirements/runtime.txt

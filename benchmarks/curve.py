@@ -1,6 +1,6 @@
 """What a call costs among a thousand accounts, and among a million: one database that grows, measured on its way.
 
-The points are kept with the other figures of a run; `python -m benchmarks.plot RESULTS.json growth.svg` draws them.
+The points are kept with the other figures of a run; `python -m benchmarks.plot RESULTS.json growth.png` draws them.
 """
 
 from __future__ import annotations

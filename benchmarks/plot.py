@@ -1,8 +1,8 @@
 """Draw how calls grow with the number of accounts, out of a run's results.
 
 make bench ARGS="--only growth"
-make plot                               # draws the newest run into docs/images/growth.svg
-python -m benchmarks.plot RESULTS.json [RESULTS.json] growth.svg
+make plot                               # draws the newest run into docs/images/growth.png
+python -m benchmarks.plot RESULTS.json [RESULTS.json] growth.png
 """
 
 from __future__ import annotations
@@ -35,25 +35,24 @@ def draw(points: list[dict[str, Any]], target: Path) -> None:
     """Write the picture: calls on the left, imports on the right, both axes logarithmic."""
     import matplotlib as mpl
 
-    mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "denizen", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
+    mpl.use("agg")
+    mpl.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
     from matplotlib import pyplot as plt
 
     lines: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     for point in points:
         lines[point["call"], point["database"]].append((point["users"], point["value"]))
-    figure, (calls, imports) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(3, 2), layout="constrained")
+    figure, (calls, imports) = plt.subplots(1, 2, figsize=(10, 5), width_ratios=(3, 2), layout="constrained")
     names = list(dict.fromkeys(call for call, _ in lines if call != IMPORT))
     for (call, database), values in lines.items():
         axes, color = (imports, "C7") if call == IMPORT else (calls, f"C{names.index(call)}")
-        axes.plot(*zip(*values, strict=True), STYLES[database], color=color, marker="o", markersize=3,
-                  label=database if call == IMPORT else f"{call}, {database}")  # fmt: skip
-    for axes, title in ((calls, "milliseconds of a call over HTTP"), (imports, "imported rows a second")):
-        axes.set(xscale="log", xlabel="accounts", title=title)
-        axes.legend(fontsize=7)
-    calls.set(yscale="log")
+        label = f"{call}, {database}"
+        axes.plot(*zip(*values, strict=True), STYLES[database], color=color, marker="o", markersize=3, label=label)
+    calls.set(xscale="log", yscale="log", xlabel="accounts", title="milliseconds of a call over HTTP")
+    imports.set(xscale="log", xlabel="accounts", title="imported rows a second, start included")
     imports.set_ylim(bottom=0)
-    figure.savefig(target, metadata={"Date": None, "Creator": None})
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(target, dpi=110, metadata={"Software": None})
 
 
 def main() -> int:
