@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
@@ -214,6 +215,7 @@ async def test_batch_of_nothing_does_nothing(send: Send) -> None:
     assert answer.json() == {"succeeded": 0, "failed": 0, "results": []}
 
 
+@pytest.mark.slow
 async def test_thousand_at_once_are_found_by_name_afterwards(
     admin: AsyncClient, accounts: Accounts, send: Send
 ) -> None:

@@ -132,6 +132,7 @@ async def test_pages_of_chosen_ids_take_any_order_and_filter(
     assert ids(shown) == in_order(wanted, sign + order_by)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order_by", ["created_at", "-updated_at"])
 async def test_ten_thousand_of_one_moment_are_each_shown_once(store: Store, walk: Walk, order_by: str) -> None:
     rows = await store({"username": f"n{n}"} for n in range(10_000))

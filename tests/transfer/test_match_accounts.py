@@ -303,7 +303,7 @@ def random_row(chance: random.Random) -> dict[str, Any]:
 
 @pytest.mark.parametrize("match", ["email", "username", "external_id"])
 @pytest.mark.parametrize("mode", ["create", "skip", "upsert"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 async def test_borders_of_batches_change_nothing(
     bring_in: BringIn, accounts: Accounts, stored: Stored, *, mode: str, match: str, seed: int
 ) -> None:

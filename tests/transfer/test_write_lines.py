@@ -82,6 +82,7 @@ async def test_every_character_is_written_alike(accounts: Accounts) -> None:
     await assert_alike(accounts, [account(number, text) for number, text in enumerate(texts)])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_any_text_is_written_alike(settings: Settings) -> None:
     people = st.lists(st.tuples(st.none() | TEXT, st.lists(st.none() | TEXT, max_size=4), TIMES), max_size=6)

@@ -61,8 +61,9 @@ async def check(as_json: Json = False) -> None:
 @app.command()
 @command
 async def rebuild(as_json: Json = False) -> None:
-    """Bring the index up to date with the accounts. What is right already is left; others go on reading and writing,
-    but for the time in which PostgreSQL makes an index of trigrams where there was none: then writers wait.
+    """Bring the index up to date with the accounts. What is right is left, and others go on reading and writing.
+
+    Where PostgreSQL had no index of trigrams and can make one, writers wait while it does.
 
     Needed after an upgrade from a release without an index, after tables were written by other programs, and when
     an administrator has created pg_trgm.
