@@ -59,14 +59,14 @@ def test_the_tutorials_commands_word_for_word_in_a_fresh_clone(clone: Path) -> N
     assert not (clone / "denizen.db").exists()
     alembic(clone, "alembic upgrade head")
 
-    written = clone / "src/denizen/migrations/versions/denizen_0002_add_nicknames.py"
+    written = clone / "src/denizen/migrations/versions/denizen_0005_add_nicknames.py"
     code = written.read_text()
     assert 'batch_op.add_column(sa.Column("nickname", sa.String(length=50), nullable=True))' in code.replace("'", '"')
     assert "sa.String(length=27).with_variant(sa.DateTime(timezone=True), 'postgresql')" in code
     assert re.findall(r"batch_op\.\w+", code) == ["batch_op.add_column"] * 2 + ["batch_op.drop_column"] * 2
     assert "breaking = False" in code
     assert "denizen.core" not in code
-    assert "denizen_0002 (head)" in alembic(clone, "alembic current")
+    assert "denizen_0005 (head)" in alembic(clone, "alembic current")
     assert "No new upgrade operations detected." in alembic(clone, "alembic check")
     assert runner.status(url).kind is SchemaKind.NEWER
 
@@ -152,11 +152,11 @@ def test_revisions_without_changes(clone: Path) -> None:
     versions = clone / "src/denizen/migrations/versions"
 
     assert "no file was written" in alembic(clone, 'alembic revision --autogenerate -m "Nothing"')
-    assert len(list(versions.glob("*.py"))) == 1
+    assert len(list(versions.glob("*.py"))) == 4
     alembic(clone, 'alembic revision -m "Fill something in"')
-    assert (versions / "denizen_0002_fill_something_in.py").exists()
-    assert "denizen_0001 -> denizen_0002 (denizen) (head), Fill something in" in alembic(clone, "alembic history")
-    assert "denizen_0002 (denizen) (head)" in alembic(clone, "alembic heads")
+    assert (versions / "denizen_0005_fill_something_in.py").exists()
+    assert "denizen_0004 -> denizen_0005 (denizen) (head), Fill something in" in alembic(clone, "alembic history")
+    assert "denizen_0005 (denizen) (head)" in alembic(clone, "alembic heads")
     assert not (clone / "denizen.db").exists()
 
 
