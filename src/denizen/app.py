@@ -23,14 +23,15 @@ from denizen.core import logs
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.database import Backend
-from denizen.core.deps import ACCOUNTS, STATE, installs_of
+from denizen.core.deps import STATE, installs_of
 from denizen.core.docs import mount_docs
 from denizen.core.errors import Unavailable
 from denizen.core.feature import Feature, Job
 from denizen.core.health import CheckResult, health_router
 from denizen.core.middleware import AccessLog, AllowedHosts, RequestId, SecurityHeaders, TrustedProxies, surround
+from denizen.core.origin import Origin, coming_from
 from denizen.core.problems import add_handlers
-from denizen.core.routing import MAX_BODY_SIZE
+from denizen.core.routing import ACCOUNTS, MAX_BODY_SIZE
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.keys.service import issue_first_key
@@ -281,7 +282,8 @@ async def _repeat(job: Job, install: weakref.ref[Accounts]) -> None:
 
 async def _run_once(accounts: Accounts, job: Job) -> None:
     try:
-        await job.run(accounts)
+        with coming_from(Origin("job")):
+            await job.run(accounts)
     except Exception as error:  # noqa: BLE001  (whatever a job raises, the server goes on and the job comes again)
         logs.report(log, "job_failed", error, job=job.name)
 

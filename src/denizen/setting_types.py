@@ -202,6 +202,25 @@ def _check_origin(origin: str) -> str:
     return origin.lower()
 
 
+def _check_name(name: str) -> str:
+    if not name or len(name) > 255 or not name.isascii() or any(each.isspace() for each in name):
+        raise ValueError("must be names in ASCII without blanks, such as https://notes.example.com")
+    return name
+
+
+def _check_mail_url(url: str) -> str:
+    """Refuse what is no address of a mail server. The message never quotes it: a password may stand anywhere in it."""
+    parts = None
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (raises where it is none)
+    if parts is None or parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ValueError("must be smtp://user:password@host:587 or smtps://host:465")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("has something behind the port; write smtp://user:password@host:587")
+    return url
+
+
 def _read_network(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -225,6 +244,11 @@ def default_allowed_hosts(data: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(f"[{name}]" if ":" in name else name for name in own), *_LOOPBACK)))
 
 
+def default_audiences(data: dict[str, Any]) -> tuple[str, ...]:
+    """Whoever asks this install."""
+    return (str(data.get("base_url", "")),)
+
+
 def default_hash_threads() -> int:
     """One a processor; more than four would take memory rather than save time."""
     return min(4, os.cpu_count() or 1)
@@ -242,8 +266,11 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], B
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_read_network)], ...], BeforeValidator(_read_list)
 ]
+Names = Annotated[tuple[Annotated[str, AfterValidator(_check_name)], ...], BeforeValidator(_read_list)]
+MailUrl = Annotated[Text, AfterValidator(_check_mail_url)]
+Language = Annotated[Text, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 OrOff = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, BeforeValidator(_read_off)]
-SignUp = Annotated[Literal["open", "closed"], BeforeValidator(_read_lower)]
+SignUp = Annotated[Literal["open", "verified", "closed"], BeforeValidator(_read_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_read_lower)]
 LogFormat = Annotated[Literal["auto", "console", "json"], BeforeValidator(_read_lower)]
 Synchronous = Annotated[Literal["full", "normal"], BeforeValidator(_read_lower)]

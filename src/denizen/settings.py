@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from dotenv.parser import parse_stream
-from pydantic import Field, JsonValue, PrivateAttr, SecretStr, ValidationError
+from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from denizen import setting_types as types
+from denizen import setting_groups as groups
 from denizen.setting_types import mask_password
 
 PREFIX = "DENIZEN_"
@@ -49,15 +49,7 @@ class Setting:
     meaning: str
 
 
-def _about(default: Any, meaning: str, *, shown: str | None = None, **bounds: Any) -> Any:
-    """A field with its meaning; `shown` is what the documentation says of a default that is worked out."""
-    extra: dict[str, JsonValue] = {} if shown is None else {"shown_default": shown}
-    if callable(default):
-        return Field(default_factory=default, description=meaning, json_schema_extra=extra, **bounds)
-    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
-
-
-class Settings(BaseSettings):
+class Settings(BaseSettings, groups.Accounts, groups.Server):
     """All settings, checked. Frozen: what a process started with is what it runs with.
 
     Keyword arguments (the options of `denizen serve`, an embedding application) win over the environment.
@@ -78,124 +70,6 @@ class Settings(BaseSettings):
         validate_default=True,
     )
     _origins: dict[str, Source] = PrivateAttr(default_factory=dict)
-
-    database_url: types.DatabaseUrl = _about(
-        "sqlite:///denizen.db",
-        "Where accounts are kept: `sqlite:///FILE` (relative to the working folder), or "
-        "`postgresql://user:password@host/name`.",
-        repr=False,
-    )
-    secret_key: types.Secret | None = _about(
-        None,
-        "Signs what clients hand back, such as cursors: at least 32 random characters. With SQLite it is made on first "
-        "run, in the file `DATABASE.secret` beside the database; with PostgreSQL it must be set.",
-        shown="a file (SQLite)",
-    )
-    host: types.Text = _about(
-        "127.0.0.1", "Address that `denizen serve` listens on; `0.0.0.0` or `::` for all.", min_length=1, max_length=255
-    )
-    port: int = _about(8000, "Port that `denizen serve` listens on; 0 takes a free one.", ge=0, le=65535)
-    workers: int = _about(1, "Server processes.", ge=1, le=64)
-    base_url: types.BaseUrl = _about(
-        types.default_base_url,
-        "The address people use. All links are built from it, never from a request.",
-        shown="`http://127.0.0.1:PORT`",
-        max_length=500,
-    )
-    prefix: types.PathPrefix = _about("", "Path in front of every route, such as `/accounts`.", max_length=200)
-    site_name: types.Text = _about(
-        "Denizen", "Name of the site: shown in `/docs`, and refused as a password.", min_length=1, max_length=64
-    )
-    signup: types.SignUp = _about(
-        "open", "Who may create an account without a key: anybody (`open`) or nobody (`closed`)."
-    )
-    signup_rate_per_address: int = _about(
-        10,
-        "Accounts that one address may create without a key, a minute and process; 0 for no limit.",
-        ge=0,
-        le=1_000_000,
-    )
-    signup_rate_total: int = _about(
-        300, "Accounts that all may create without a key, a minute and process; 0 for no limit.", ge=0, le=1_000_000
-    )
-    allowed_hosts: types.Hosts = _about(
-        types.default_allowed_hosts,
-        "Host names that requests may be addressed to; `*.example.com` for all below it, `*` for any.",
-        shown="the host of `DENIZEN_BASE_URL`, `DENIZEN_HOST` and this machine's own names",
-        min_length=1,
-        max_length=100,
-    )
-    trusted_proxies: types.Networks = _about(
-        (), "Addresses and networks of proxies whose `X-Forwarded-*` is believed.", max_length=100
-    )
-    cors_origins: types.Origins = _about(
-        (), "Origins of pages that may call the API from a browser, such as `https://app.example.com`.", max_length=100
-    )
-    log_level: types.LogLevel = _about(
-        "info", "The least that is logged: `debug`, `info`, `warning`, `error` or `critical`."
-    )
-    log_format: types.LogFormat = _about(
-        "auto", "`console`, `json` (one event, one line) or `auto`: console on a terminal, JSON elsewhere."
-    )
-    access_log: bool = _about(False, "Log every request; it costs a third of the throughput.")
-    max_body_size: types.Bytes = _about(
-        1 << 20, "Largest request body, in bytes or with a unit (`1MiB`). More is a 413.", ge=1024, le=1 << 30
-    )
-    max_import_size: types.Bytes = _about(
-        256 << 20, "The same for `POST /users/import`, whose body waits in a temporary file.", ge=1024, le=1 << 36
-    )
-    max_header_size: types.Bytes = _about(
-        32 << 10, "Largest request line and headers together. More is a 431.", ge=4096, le=1 << 20
-    )
-    max_connections: int = _about(1000, "Connections open at once, a process. More are answered 503.", ge=1, le=100_000)
-    header_timeout: types.Seconds = _about(10.0, "Time for a client to send its headers.", ge=0.1, le=600)
-    body_timeout: types.Seconds = _about(20.0, "Time without a byte of a body that is not complete.", ge=0.1, le=3600)
-    keep_alive_timeout: types.Seconds = _about(65.0, "Time that an idle connection stays open.", ge=0.1, le=3600)
-    shutdown_timeout: types.Seconds = _about(
-        6.5, "Time for requests in flight to finish after SIGTERM; the process is gone 3 seconds later.", ge=0.1, le=300
-    )
-    database_timeout: types.Seconds = _about(
-        2.0, "Time that one request may spend on the database, waiting included. Then it is a 503.", ge=0.1, le=60
-    )
-    database_slow_timeout: types.Seconds = _about(
-        30.0, "The same for counts, deep pages, exports and commands.", ge=0.1, le=3600
-    )
-    database_connect_timeout: types.Seconds = _about(1.5, "PostgreSQL: time to connect.", ge=0.1, le=60)
-    database_statement_timeout: types.Seconds = _about(1.8, "PostgreSQL: time for one statement.", ge=0.1, le=3600)
-    database_lock_timeout: types.Seconds = _about(
-        1.8, "PostgreSQL: time that a statement may wait for a lock.", ge=0.1, le=3600
-    )
-    migration_lock_timeout: types.Seconds = _about(
-        5.0,
-        "PostgreSQL: time that a migration waits for a table in use; whoever comes later waits behind it.",
-        ge=0.1,
-        le=3600,
-    )
-    database_pool_size: int = _about(
-        10, "PostgreSQL: connections of one process for writing, and as many again for reading.", ge=1, le=1000
-    )
-    database_pool_timeout: types.Seconds = _about(
-        1.0, "PostgreSQL: time to wait for one of them to come free.", ge=0.1, le=60
-    )
-    database_prepare_threshold: types.OrOff = _about(
-        5, "PostgreSQL: prepare a statement when it has run so often; `off` behind a pooler that cannot carry it."
-    )
-    sqlite_synchronous: types.Synchronous = _about(
-        "full",
-        "SQLite: with `full` every acknowledged write is on the disk; `normal` is faster and may lose the last ones "
-        "when the power fails.",
-    )
-    hash_threads: int = _about(
-        types.default_hash_threads,
-        "Threads that hash passwords; each takes 19 MiB while it works.",
-        shown="processors, at most 4",
-        ge=1,
-        le=64,
-    )
-    hash_queue: int = _about(64, "Passwords that may wait for a thread. More are a 503.", ge=2, le=10_000)
-    password_min_length: int = _about(
-        8, "Shortest password, in characters; NIST asks for 15 where it is the only factor.", ge=8, le=64
-    )
 
     def __init__(self, *, _env_file: Path | str | None = ".env", **options: Any) -> None:
         found, faults = _find_variables(_env_file)
@@ -269,8 +143,16 @@ class Settings(BaseSettings):
             case tuple():
                 return ",".join(map(str, value))
             case float():
-                return f"{value:g}"
+                return _in_units(value)
         return mask_password(str(value)) if masked else str(value)
+
+
+def _in_units(seconds: float) -> str:
+    """Write a time as people do: the largest unit that leaves nothing over, from five minutes on."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 300 and seconds % length == 0:
+            return f"{int(seconds // length)}{unit}"
+    return f"{seconds:.15g}"
 
 
 def variable(name: str) -> str:

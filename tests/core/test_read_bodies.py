@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from denizen.core.bodies import parse_json
 from denizen.core.errors import Malformed
 from denizen.core.problems import add_handlers
-from denizen.core.routing import MAX_BODY_SIZE, Router, parse_json
+from denizen.core.routing import MAX_BODY_SIZE, Router
 from denizen.core.text import Integer, Text
 
 LIMIT = 20_000

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denizen.core.bodies import parse_json
 from denizen.core.errors import Malformed
 from denizen.core.json import MAX_DEPTH, MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
-from denizen.core.routing import parse_json
 from denizen.transfer.adapters.ndjson import NdjsonReader
 from denizen.transfer.errors import RowRefused
 

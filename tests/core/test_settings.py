@@ -213,7 +213,7 @@ def test_unknown_option_refuses() -> None:
         ("PORT", "80x", "must be a whole number."),
         ("WORKERS", "0", "must be greater than or equal to 1."),
         ("ACCESS_LOG", "maybe", "must be true or false."),
-        ("SIGNUP", "opne", "must be 'open' or 'closed'."),
+        ("SIGNUP", "opne", "must be 'open', 'verified' or 'closed'."),
         ("LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning', 'error' or 'critical'."),
         ("MAX_BODY_SIZE", "1 MBit", SIZE),
         ("MAX_BODY_SIZE", "2TiB", SIZE),

@@ -9,7 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Scope
+from denizen.core.auth import Scope, known_scopes
 from denizen.core.events import Event
 from denizen.core.ids import new_id
 from denizen.keys import service
@@ -99,7 +99,7 @@ async def test_child_that_is_made_while_its_family_ends_ends_with_it(
 
     async with anyio.create_task_group() as group, accounts.writing() as db:
         _, token = await service.issue_key(
-            db, name="late", scopes=maker.scopes, maker=maker, expires_at=None, at=accounts.clock()
+            db, name="late", scopes=known_scopes(maker.scopes), maker=maker, expires_at=None, at=accounts.clock()
         )
         group.start_soon(revoke)
         await anyio.sleep(0.2)  # long enough to come to where it waits

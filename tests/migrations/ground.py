@@ -110,7 +110,7 @@ def _catalogue_of_sqlite(connection: Connection) -> Iterator[str]:
             yield re.sub(r"\s+", " ", sql)
             continue
         body = sql[sql.index("(") + 1 : sql.rindex(")")]
-        for line in re.split(r",\s*\n", body):
+        for line in re.split(r",\s*\n|, (?=\w+ VARCHAR)", body):  # columns added later follow on the last line
             rule = re.sub(r'[\s"]+', " ", line).strip()
             yield f"{table}: {rule}"
 

@@ -148,8 +148,8 @@ def test_sql_of_a_rebuilt_table_keeps_its_rows(sqlite_url: str, tmp_path: Path) 
     ("arguments", "told"),
     [
         (["up", "nowhere"], "Can't locate revision identified by 'nowhere'"),
-        (["up", "+7"], "Relative revision +7 didn't produce 7 migrations"),
-        (["down", "-7", "--yes"], "Relative revision -7 didn't produce 7 migrations"),
+        (["up", "+17"], "Relative revision +17 didn't produce 17 migrations"),
+        (["down", "-17", "--yes"], "Relative revision -17 didn't produce 17 migrations"),
         (["sql", "--to", "nowhere"], "Can't locate revision identified by 'nowhere'"),
     ],
 )

@@ -152,11 +152,11 @@ def test_revisions_without_changes(clone: Path) -> None:
     versions = clone / "src/denizen/migrations/versions"
 
     assert "no file was written" in alembic(clone, 'alembic revision --autogenerate -m "Nothing"')
-    assert len(list(versions.glob("*.py"))) == 4
+    assert len(list(versions.glob("*.py"))) == 10
     alembic(clone, 'alembic revision -m "Fill something in"')
-    assert (versions / "denizen_0005_fill_something_in.py").exists()
-    assert "denizen_0004 -> denizen_0005 (denizen) (head), Fill something in" in alembic(clone, "alembic history")
-    assert "denizen_0005 (denizen) (head)" in alembic(clone, "alembic heads")
+    assert (versions / "denizen_0011_fill_something_in.py").exists()
+    assert "denizen_0010 -> denizen_0011 (denizen) (head), Fill something in" in alembic(clone, "alembic history")
+    assert "denizen_0011 (denizen) (head)" in alembic(clone, "alembic heads")
     assert not (clone / "denizen.db").exists()
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.database import Database
-from denizen.core.events import INSTALL, Listener
+from denizen.core.errors import DenizenError
+from denizen.core.events import INSTALL, Guard, Listener
 from denizen.core.hashing import HashPool
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
@@ -45,9 +48,12 @@ class Accounts:
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
+        guards: may refuse a change of somebody else's account.
+        refusals: told what was refused.
+        cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
-        noticed: last uses of credentials that wait to be written, by their id.
+        noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
         batching: held by the one batch that may be written at a time, so that others come in between.
         closing: awaited by `close`, the last first, while everything is still open.
     """
@@ -61,9 +67,12 @@ class Accounts:
     sign_up_limits: tuple[RateLimiter, RateLimiter]
     authenticators: tuple[Authenticator, ...]
     listeners: tuple[Listener, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    cleaners: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
-    noticed: dict[Any, datetime] = field(default_factory=dict)
+    noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -132,6 +141,11 @@ class Accounts:
                 return caller
         raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
 
+    async def refused(self, error: DenizenError) -> None:
+        """Tell those who want to know that a request ended in `error`; its transaction has been undone by now."""
+        for hear in self.refusals:
+            await hear(self, error)
+
     async def close(self) -> None:
         """Let jobs do what they do last, then let go of threads and connections. The next use opens them anew."""
         async with AsyncExitStack() as stack:
@@ -141,6 +155,9 @@ class Accounts:
                 stack.push_async_callback(act)
         self.batching = asyncio.Lock()  # a lock belongs to the event loop that waited for it
 
+
+Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
+"""Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]
 """Recognises the bearer of a token at an instant (UTC).

@@ -44,6 +44,9 @@ def assemble(
         sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
         authenticators=tuple(each for feature in features for each in feature.authenticators),
         listeners=tuple(each for feature in features for each in feature.listeners),
+        guards=tuple(each for feature in features for each in feature.guards),
+        refusals=tuple(each for feature in features for each in feature.refusals),
+        cleaners=tuple(each for feature in features for each in feature.cleaners),
         prefix=prefix,
         clock=clock,
     )

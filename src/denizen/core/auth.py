@@ -7,10 +7,11 @@ Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticat
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from denizen.core.errors import Forbidden, Unauthorized
@@ -24,7 +25,12 @@ class Scope(StrEnum):
     USERS_IMPORT = "users:import"
     USERS_EXPORT = "users:export"
     USERS_HASHES = "users:hashes"
+    USERS_IMPERSONATE = "users:impersonate"
     KEYS_WRITE = "keys:write"
+    ROLES_WRITE = "roles:write"
+    INVITATIONS_WRITE = "invitations:write"
+    AUDIT_READ = "audit:read"
+    METRICS_READ = "metrics:read"
 
 
 SCOPES: dict[Scope, str] = {
@@ -33,9 +39,22 @@ SCOPES: dict[Scope, str] = {
     Scope.USERS_IMPORT: "bring in accounts in bulk",
     Scope.USERS_EXPORT: "take out accounts in bulk",
     Scope.USERS_HASHES: "bring in and take out password hashes",
+    Scope.USERS_IMPERSONATE: "act in somebody else's place for a quarter of an hour",
     Scope.KEYS_WRITE: "make, list and revoke API keys",
+    Scope.ROLES_WRITE: "define roles, give and take them",
+    Scope.INVITATIONS_WRITE: "invite people",
+    Scope.AUDIT_READ: "read what happened",
+    Scope.METRICS_READ: "read the figures of the server",
 }
 """Every scope with what it lets its holder do."""
+
+EVERYTHING: Final = "*"
+"""The permission that stands for all there are and will be, a host's own included. Roles may carry it, keys may not."""
+
+
+def covers(held: AbstractSet[str], wanted: AbstractSet[str]) -> bool:
+    """Whether who holds `held` may do all of `wanted`: the rule against take-over compares people so."""
+    return EVERYTHING in held or wanted <= held
 
 
 def known_scopes(names: Iterable[str]) -> frozenset[Scope]:
@@ -64,33 +83,71 @@ class ScopeMissing(Forbidden):
     title = "Not allowed"
 
 
+class SessionNeeded(Forbidden):
+    """Only people who have signed in can do this: it is about the account of whoever calls, and a key has none."""
+
+    code = "session_needed"
+    title = "Sign in for this"
+
+
+class ReauthenticationNeeded(Forbidden):
+    """The caller has to prove anew who he is: `POST /auth/reauthenticate`."""
+
+    code = "reauthentication_needed"
+    title = "Prove who you are"
+
+
+class NotWhileImpersonating(Forbidden):
+    """Whoever acts in somebody else's place cannot touch credentials, keys, roles or the account's existence."""
+
+    code = "not_while_impersonating"
+    title = "Not while impersonating"
+
+
+class BeyondCaller(Forbidden):
+    """The account holds a permission that the caller lacks, so that changing it could be a way to that permission."""
+
+    code = "beyond_caller"
+    title = "Not allowed on this account"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever makes a request, as recognised once.
 
     Attributes:
         kind: what recognised them.
-        id: of the credential (an API key's id).
-        scopes: what they may do.
-        expires_at: when the credential ends; `None` for never.
+        id: of the credential (an API key's id, a session's).
+        scopes: what they may do: scopes, permissions of a host's own, and `*` for everything.
+        expires_at: when the credential ends at the latest; `None` for never.
+        user_id: the person; `None` for an operator's key.
+        authenticated_at: when a person last proved who he is; `None` for keys.
+        impersonator_id: who acts in the person's place; `None` for the person himself.
     """
 
-    kind: Literal["key"]
+    kind: Literal["key", "session"]
     id: UUID
-    scopes: frozenset[Scope]
+    scopes: frozenset[str]
     expires_at: datetime | None = None
+    user_id: UUID | None = None
+    authenticated_at: datetime | None = None
+    impersonator_id: UUID | None = None
 
-    def may(self, scope: Scope) -> bool:
+    def may(self, scope: str) -> bool:
         """Whether the caller holds `scope`."""
-        return scope in self.scopes
+        return scope in self.scopes or EVERYTHING in self.scopes
 
-    def must(self, *scopes: Scope) -> None:
+    def must(self, *scopes: str) -> None:
         """Raise `ScopeMissing` unless the caller holds all of `scopes`."""
-        missing = [scope for scope in scopes if scope not in self.scopes]
+        missing = [scope for scope in scopes if not self.may(scope)]
         if missing:
             raise ScopeMissing(f"This needs {_listed(missing)}.")
 
+    def is_self(self, user_id: UUID) -> bool:
+        """Whether the account is the caller's own."""
+        return self.user_id == user_id
 
-def _listed(scopes: Iterable[Scope]) -> str:
-    names = sorted(scope.value for scope in scopes)
+
+def _listed(scopes: Iterable[str]) -> str:
+    names = sorted(map(str, scopes))
     return f"the scope{'s' if len(names) > 1 else ''} {', '.join(names)}"

@@ -228,12 +228,14 @@ async def open_accounts(settings: Settings | None = None) -> AsyncIterator[Accou
         SettingsError: see `Settings`.
     """
     from denizen.core.assembly import assemble
+    from denizen.core.origin import Origin, coming_from
     from denizen.settings import Settings
 
     accounts = assemble(settings or Settings.load(), _rooms.get())
     try:
         await reach(accounts.database)
-        yield accounts
+        with coming_from(Origin("command")):
+            yield accounts
     except Exception as error:
         if _no_such_table(error):
             raise SchemaMissing(

@@ -28,13 +28,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope
+from denizen.core.cookies import credentials_of
 from denizen.core.database import Reader
+from denizen.core.origin import CALLER
+from denizen.core.routing import ACCOUNTS
 
 STATE = "denizen_installs"
 """The name in `app.state` under which an application keeps what was installed in it."""
-
-ACCOUNTS = "denizen.accounts"
-"""The key in an ASGI scope under which our own routes find their install; see `Router.bound`."""
 
 Which = Accounts | str | None
 """An install, the prefix of one, or the one that a request belongs to."""
@@ -132,11 +132,12 @@ class Bearer(HTTPBearer):
             ScopeMissing: somebody who lacks a scope.
         """
         accounts = accounts_of(request, self._which)
-        caller = await accounts.recognise(request.headers.get("authorization"), accounts.clock())
+        caller = await accounts.recognise(credentials_of(request, accounts), accounts.clock())
         if caller is None:
             if self._optional:
                 return None
-            raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and an API key.")
+            raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and a token.")
+        request.scope[CALLER] = caller
         caller.must(*self._scopes)
         return caller
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from denizen.core.accounts import Accounts, Authenticator
-from denizen.core.events import Listener
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts, Authenticator, Refusal
+from denizen.core.events import Guard, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleaner:
+    """Deletes what has expired of one table; housekeeping calls it, one process at a time, until nothing is left.
+
+    Attributes:
+        name: of what is deleted, in the plural, for the logs and `denizen housekeeping`: `expired sign-ins`.
+        run: deletes a batch, at most so many rows, in the transaction it is given; gives how many that were. It takes
+            the rows by an index and skips those that others hold.
+    """
+
+    name: str
+    run: Callable[[Accounts, AsyncSession, datetime, int], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A room's contribution.
 
@@ -50,6 +67,9 @@ class Feature:
         ahead: its routes are looked at before those of other rooms, who would take `/users/export` for an account.
         authenticators: recognise bearers of the tokens that this room issues.
         listeners: are told every event, in its transaction.
+        guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
+        refusals: are told what was refused, after the rollback and before the answer.
+        cleaners: delete what has expired.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
     """
@@ -59,5 +79,8 @@ class Feature:
     ahead: bool = False
     authenticators: tuple[Authenticator, ...] = ()
     listeners: tuple[Listener, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    cleaners: tuple[Cleaner, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from denizen.core.logs import logger
-from denizen.core.problems import REQUEST_ID, ProblemResponse, document, is_request_id, new_request_id, request_id_of
+from denizen.core.origin import REQUEST_ID
+from denizen.core.problems import ProblemResponse, document, is_request_id, new_request_id, request_id_of
 
 log = logger(__name__)
 

@@ -23,12 +23,11 @@ from starlette.types import Scope
 from denizen.core import errors as kinds
 from denizen.core.errors import DenizenError, FieldError, Invalid
 from denizen.core.logs import logger, report
+from denizen.core.origin import REQUEST_ID
 
 log = logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-REQUEST_ID: Final = "denizen.request_id"
-"""The key in an ASGI scope under which the id of the request stands."""
 
 STATUS: Final[Mapping[type[DenizenError], int]] = {
     kinds.Invalid: 422,

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from fastapi import APIRouter
 from fastapi._compat import field_annotation_is_sequence
@@ -19,16 +19,28 @@ from fastapi.dependencies.utils import _get_flat_fields_from_params, _get_param_
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, _effective_route_context_var
 from fastapi.utils import create_model_field
-from starlette.datastructures import Headers, QueryParams
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from denizen.core.bodies import BoundedRequest, check_json_type, is_form
 from denizen.core.direct import direct
-from denizen.core.errors import Invalid, Malformed, RepeatedParameter, TooLarge, UnknownParameter, UnsupportedMedia
-from denizen.core.json import MAX_DEPTH, MAX_ITEMS, MAX_MEMBERS, Flaw, JsonRefused, read_json
+from denizen.core.errors import (
+    DenizenError,
+    Invalid,
+    Malformed,
+    RepeatedParameter,
+    TooLarge,
+    UnknownParameter,
+    UnsupportedMedia,
+)
+from denizen.core.origin import enter_request, leave
 from denizen.core.problems import DenizenProblem, invalid, is_name, responses
+
+ACCOUNTS: Final = "denizen.accounts"
+"""The key in an ASGI scope under which our own routes find their install; see `Router.bound`."""
 
 MAX_BODY_SIZE: Final = "denizen.max_body_size"
 """The key in an ASGI scope under which an install's limit stands, in bytes; see `Router.bound`."""
@@ -40,107 +52,9 @@ _HEAD: Final = "denizen.head"
 """A key in an ASGI scope that says that only the head of the answer will be sent, whatever is said of the method."""
 
 DEFAULT_MAX_BODY_SIZE: Final = 1024 * 1024
-_NUMBER_LENGTH: Final = 64
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-
-
-# ---------------------------------------------------------------------------------------------------------------- JSON
-
-
-_MALFORMED: Final = {
-    Flaw.ENCODING: "The body is not UTF-8.",
-    Flaw.SYNTAX: "The body is not JSON: line {line}, column {column}.",
-    Flaw.CONSTANT: "The body has NaN or Infinity, which are not JSON.",
-    Flaw.INTEGER: "The body has an integer beyond 64 bits.",
-    Flaw.NUMBER: "The body has a number that no double holds.",
-    Flaw.KEY_TWICE: "An object in the body has a key twice.",
-    Flaw.DEPTH: f"The body is nested more than {MAX_DEPTH} levels deep.",
-    Flaw.MEMBERS: f"An object in the body has more than {MAX_MEMBERS} members.",
-    Flaw.ITEMS: f"An array in the body has more than {MAX_ITEMS} items.",
-}
-
-
-def parse_json(body: bytes) -> Any:
-    """Read a body as `core.json` reads JSON.
-
-    Raises:
-        Malformed: with what is wrong, and never with the input.
-    """
-    try:
-        return read_json(body)
-    except JsonRefused as error:
-        raise Malformed(_MALFORMED[error.flaw].format(line=error.line, column=error.column)) from None
-
-
-def check_json_type(headers: Headers) -> None:
-    """Refuse a body that is not declared as uncompressed JSON in UTF-8.
-
-    Raises:
-        UnsupportedMedia: the type is another one, or missing: a page on another site may send that without asking.
-    """
-    declared = headers.get("content-type", "")
-    if declared != "application/json":
-        kind, *parameters = declared.split(";")
-        kind = kind.strip().lower()
-        charsets = [
-            value.strip(" \t\"'").lower()
-            for name, _, value in (p.partition("=") for p in parameters)
-            if name.strip().lower() == "charset"
-        ]
-        is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-        if not is_json or any(charset not in {"utf-8", "utf8"} for charset in charsets):
-            raise UnsupportedMedia("Send the body as `Content-Type: application/json`, in UTF-8.")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMedia("Send the body uncompressed.")
-
-
-# ------------------------------------------------------------------------------------------------------------- request
-
-
-class BoundedRequest(Request):
-    """A request whose body is limited and, asked for as JSON, read strictly."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, limit: int) -> None:
-        super().__init__(scope, receive, send)
-        self._limit = limit
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Give the body piece by piece.
-
-        Raises:
-            TooLarge: it is declared, or turns out, longer than the limit; not a byte is read if it is declared.
-            Malformed: the client went away before it was complete.
-        """
-        if not hasattr(self, "_body"):
-            self._refuse_declared()
-        seen = 0
-        try:
-            async with aclosing(super().stream()) as chunks:
-                async for chunk in chunks:
-                    seen += len(chunk)
-                    if seen > self._limit:
-                        self._refuse()
-                    yield chunk
-        except ClientDisconnect:
-            raise Malformed("The body ended before it was complete.") from None
-
-    async def json(self) -> Any:
-        """Give the body as JSON; see `parse_json`."""
-        if not hasattr(self, "_json"):
-            self._json = parse_json(await self.body())
-        return self._json
-
-    def _refuse_declared(self) -> None:
-        declared = self.headers.get("content-length", "0")
-        if not (declared.isascii() and declared.isdecimal()):
-            raise Malformed("Content-Length is not a number.")
-        if len(declared) > _NUMBER_LENGTH or int(declared) > self._limit:
-            self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise TooLarge(f"The body may have at most {self._limit} bytes.")
 
 
 # ---------------------------------------------------------------------------------------------------- query parameters
@@ -198,6 +112,7 @@ class QueryNames:
 
 _ANY_QUERY: Final = "_denizen_any_query"
 _QUERY: Final = "_denizen_query"
+_FORMS: Final = "_denizen_forms"
 
 
 def any_query(endpoint: Endpoint) -> Endpoint:
@@ -214,6 +129,20 @@ def with_query(*single: str, repeatable: tuple[str, ...] = ()) -> Callable[[Endp
         return endpoint
 
     return mark
+
+
+def with_forms(endpoint: Endpoint) -> Endpoint:
+    """Let an endpoint take the form of a page as well as JSON: an object whose values are strings."""
+    setattr(endpoint, _FORMS, True)
+    return endpoint
+
+
+async def _read(request: BoundedRequest, *, forms: bool) -> None:
+    if forms and is_form(request.headers):
+        await request.take_form()
+    else:
+        check_json_type(request.headers)
+        await request.json()
 
 
 def _names_of(endpoint: Callable[..., Any], dependant: Dependant) -> QueryNames | None:
@@ -254,6 +183,7 @@ class Route(APIRoute):
         body = route.body_field
         is_json = body is not None and getattr(body.field_info, "media_type", "") == "application/json"
         own_limit = self._own_limit
+        forms = getattr(self.endpoint, _FORMS, False)
         straight = direct(route.dependant)
         overridable = route.dependency_overrides_provider
 
@@ -264,8 +194,7 @@ class Route(APIRoute):
             if names is not None and scope["query_string"]:
                 names.check(request.query_params)
             if body is not None and await request.body() and is_json:
-                check_json_type(request.headers)
-                await request.json()
+                await _read(request, forms=forms)
             try:
                 if straight is None or PLAIN in scope or getattr(overridable, "dependency_overrides", None):
                     response = await handle(request)
@@ -273,6 +202,10 @@ class Route(APIRoute):
                     response = await straight(request)
             except RequestValidationError as error:
                 raise invalid(error.errors()) from None
+            except DenizenError as error:
+                if (accounts := scope.get(ACCOUNTS)) is not None:
+                    await accounts.refused(error)
+                raise
             response.headers.setdefault("cache-control", "no-store")
             return response
 
@@ -316,11 +249,7 @@ class Router(APIRouter):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request as an application of its own."""
-        scope.update(self._given)
-        if scope.get("method") == "HEAD":
-            await _answer_head(super().__call__, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        await self._answer(super().__call__, scope, receive, send)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a route takes the request."""
@@ -328,11 +257,18 @@ class Router(APIRouter):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that an application matched."""
+        await self._answer(super().handle, scope, receive, send)
+
+    async def _answer(self, answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         scope.update(self._given)
-        if scope.get("method") == "HEAD":
-            await _answer_head(super().handle, scope, receive, send)
-        else:
-            await super().handle(scope, receive, send)
+        origin = enter_request(scope)
+        try:
+            if scope.get("method") == "HEAD":
+                await _answer_head(answer, scope, receive, send)
+            else:
+                await answer(scope, receive, send)
+        finally:
+            leave(origin)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Add a route, and its form without the slash."""

@@ -10,11 +10,24 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from denizen.core.errors import Unavailable
 from denizen.settings import Settings, SettingsError
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 _BYTES = 32
+_NONCE_BYTES = 12
 _PATIENCE_SECONDS = 2.0
+
+
+class Unreadable(Unavailable):
+    """Something in the database was sealed under another secret than this install has."""
+
+    code = "sealed_under_another_secret"
+    title = "Sealed under another secret"
 
 
 class Secret:
@@ -39,6 +52,38 @@ class Secret:
         if key is None:
             key = self._keys[purpose] = hmac.digest(self._load(), f"denizen {purpose}".encode(), "sha256")
         return hmac.digest(key, b"".join(len(part).to_bytes(8) + part for part in parts), "sha256")
+
+    def seal(self, purpose: str, content: bytes) -> bytes:
+        """Encrypt what the database keeps and only this install may read: AES-256-GCM, 28 bytes longer than `content`.
+
+        Args:
+            purpose: what it is for; it opens under no other.
+            content: at most 2 GiB.
+
+        Source: NIST SP 800-38D, with the random nonce of 96 bits of its section 8.2.2.
+        """
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher(purpose).encrypt(nonce, content, None)
+
+    def unseal(self, purpose: str, sealed: bytes) -> bytes:
+        """Give what was sealed.
+
+        Raises:
+            Unreadable: it was sealed for another purpose or under another secret, or has been changed since.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._cipher(purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        except (InvalidTag, ValueError):
+            raise Unreadable(
+                "What the database keeps sealed cannot be read: DENIZEN_SECRET_KEY is not the one it was sealed under."
+            ) from None
+
+    def _cipher(self, purpose: str) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # 20 ms that most commands need not wait for
+
+        return AESGCM(self.digest(f"seal {purpose}"))
 
 
 def secret_path(settings: Settings) -> Path | None:

@@ -8,8 +8,14 @@ import secrets
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-Prefix: TypeAlias = Literal["dzk_", "dzs_", "dzr_"]
-"""What a token is for: API key, session, refresh. It is part of what is digested, so that no token serves two ends."""
+Prefix: TypeAlias = Literal[
+    "dzk_", "dzs_", "dzr_", "dzv_", "dzp_", "dze_", "dzu_", "dzm_", "dzc_", "dzn_", "dzi_", "dza_"
+]
+"""What a token is for. It is part of what is digested, so that no token serves two ends.
+
+API key, session, refresh; proof of an address (v), new password (p), confirmation of a new address (e) and its undoing
+(u), magic link (m), ticket of a code (c), sign-up to be proved (n), invitation (i), first administrator (a).
+"""
 
 TOKEN_LENGTH: Final = 47
 DIGEST_LENGTH: Final = 32

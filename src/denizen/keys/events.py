@@ -12,6 +12,9 @@ from denizen.core.events import Event
 class KeyCreated(Event):
     """A key was made."""
 
+    action = "key.created"
+    subject = "key_id"
+
     key_id: UUID
 
 
@@ -22,6 +25,9 @@ class KeyRevoked(Event):
     Attributes:
         revoked: how many keys ended, itself included.
     """
+
+    action = "key.revoked"
+    subject = "key_id"
 
     key_id: UUID
     revoked: int

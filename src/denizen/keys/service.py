@@ -43,21 +43,20 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
         raise CredentialsInvalid("This API key is unknown, expired or revoked.")
     key_id, scopes, expires_at, last_used_at = found
     if last_used_at is None or at - last_used_at >= NOTICE_AFTER:
-        accounts.noticed[key_id] = at
+        accounts.noticed["key"][key_id] = at
     return Caller("key", key_id, known_scopes(scopes), expires_at)
 
 
 async def write_last_uses(accounts: Accounts) -> None:
     """Store the last uses that requests noticed, off their way: a read is no write."""
-    uses = dict(accounts.noticed)
+    uses = accounts.noticed.pop("key", {})
     if not uses:
         return
-    accounts.noticed.clear()
     try:
         async with accounts.writing() as db:
             await crud.note_last_uses(db, uses)
     except BaseException:
-        accounts.noticed = uses | accounts.noticed  # for the next run; what came meanwhile is later
+        accounts.noticed["key"] = uses | accounts.noticed["key"]  # for the next run; what came meanwhile is later
         raise
 
 

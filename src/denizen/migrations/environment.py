@@ -15,15 +15,39 @@ from sqlalchemy import Connection, MetaData, delete, insert, inspect, literal_co
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
+from denizen.audit import models as audit_models
 from denizen.core.base import Base
+from denizen.housekeeping import models as housekeeping_models
 from denizen.idempotency import models as idempotency_models
+from denizen.invitations import models as invitations_models
 from denizen.jobs import models as jobs_models
 from denizen.keys import models as keys_models
+from denizen.limits import models as limits_models
+from denizen.mail import models as mail_models
 from denizen.migrations.models import VERSION_TABLE, AppliedRevision
+from denizen.onetime import models as onetime_models
+from denizen.roles import models as roles_models
 from denizen.search import models as search_models
+from denizen.sessions import models as sessions_models
+from denizen.signing import models as signing_models
 from denizen.users import models as users_models
 
-ROOMS = (users_models, search_models, idempotency_models, jobs_models, keys_models)
+ROOMS = (
+    users_models,
+    search_models,
+    idempotency_models,
+    limits_models,
+    housekeeping_models,
+    jobs_models,
+    mail_models,
+    roles_models,
+    onetime_models,
+    signing_models,
+    sessions_models,
+    keys_models,
+    invitations_models,
+    audit_models,
+)
 """The rooms with tables. To import them is what puts them into the metadata (a test looks that none is missing)."""
 
 METADATA: MetaData = Base.metadata

@@ -16,10 +16,10 @@ from fastapi import Depends, Header, Request
 from denizen.core import logs
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, Scope
+from denizen.core.bodies import BoundedRequest
 from denizen.core.deps import accounts_of
 from denizen.core.errors import DenizenError, StorageFull, UnsupportedMedia
 from denizen.core.problems import document_of, request_id_of, unexpected
-from denizen.core.routing import BoundedRequest
 from denizen.idempotency.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from denizen.idempotency.service import digest_of, read_key
 from denizen.jobs.deps import NdjsonResponse

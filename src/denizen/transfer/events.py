@@ -17,5 +17,8 @@ class UsersImported(Event):
         updated_ids: of the accounts that were changed, likewise.
     """
 
+    action = "users.imported"
+    subject = ""
+
     user_ids: tuple[UUID, ...]
     updated_ids: tuple[UUID, ...] = ()

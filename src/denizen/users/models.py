@@ -20,6 +20,7 @@ from denizen.core.ids import new_id
 from denizen.core.types import key
 
 MAX_HASH_LENGTH = 1024
+MAX_REASON_LENGTH = 500
 MAX_VERSION = 2**31 - 1
 """What PostgreSQL's `integer` holds."""
 
@@ -44,6 +45,12 @@ class User(Base):
         external_id: what another system calls this person.
         hashed_password: a PHC string; `None` for an account that nobody can sign in to with a password.
         version: counts the changes; the `ETag`.
+        email_verified_at: when somebody first proved to read mail at `email`; `None` for never, and after a change.
+        suspended_at: when an administrator suspended it; `None` while it is not.
+        suspended_until: when that ends by itself; `None` for not.
+        suspension_reason: what the administrator gave as the reason.
+        deleted_at: when it was deleted; from then on it is hidden, and its names stay taken.
+        erase_at: when a deleted account is erased for good.
         email_key: `email` in the form that uniqueness is judged by, the same for all spellings.
         username_key: the same of `username`.
         username_skeleton: `username` with look-alike characters folded together.
@@ -74,6 +81,13 @@ class User(Base):
         # where a unique index could find the NULLs, SQLite takes that one and sorts them all for each page.
         _without("username"),
         _without("email"),
+        # Deleted accounts alone, of which there are few.
+        Index(
+            "ix_denizen_users_erase_at",
+            "erase_at",
+            sqlite_where=text("erase_at IS NOT NULL"),
+            postgresql_where=text("erase_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
@@ -89,3 +103,9 @@ class User(Base):
     email_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     username_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
+    email_verified_at: Mapped[datetime | None] = mapped_column(default=None)
+    suspended_at: Mapped[datetime | None] = mapped_column(default=None)
+    suspended_until: Mapped[datetime | None] = mapped_column(default=None)
+    suspension_reason: Mapped[str | None] = mapped_column(String(MAX_REASON_LENGTH), default=None)
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    erase_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -1,0 +1,1 @@
+"""What happened, who did it, to whom and from where; append-only, and without secrets."""

@@ -1,0 +1,1 @@
+"""What an operator's monitoring reads: requests, statements, queues, mails and sign-ins, summed over all processes."""

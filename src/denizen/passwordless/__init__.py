@@ -1,0 +1,1 @@
+"""Signing in by mail: a link, or a code of six digits."""

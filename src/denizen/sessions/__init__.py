@@ -1,0 +1,1 @@
+"""Sign-ins: recognises whoever holds one, shows people theirs and ends them."""
