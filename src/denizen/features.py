@@ -17,6 +17,7 @@ from denizen.mail.feature import FEATURE as MAIL
 from denizen.metrics.feature import FEATURE as METRICS
 from denizen.onetime.feature import FEATURE as ONETIME
 from denizen.passwordless.feature import FEATURE as PASSWORDLESS
+from denizen.refresh.feature import FEATURE as REFRESH
 from denizen.roles.feature import FEATURE as ROLES
 from denizen.search.feature import FEATURE as SEARCH
 from denizen.sessions.feature import FEATURE as SESSIONS
@@ -32,6 +33,7 @@ FEATURES: tuple[Feature, ...] = (
     ACCOUNT,
     INVITATIONS,
     PASSWORDLESS,
+    REFRESH,
     BATCH,
     USERS,
     DIRECTORY,

@@ -26,6 +26,7 @@ from denizen.limits import models as limits_models
 from denizen.mail import models as mail_models
 from denizen.migrations.models import VERSION_TABLE, AppliedRevision
 from denizen.onetime import models as onetime_models
+from denizen.refresh import models as refresh_models
 from denizen.roles import models as roles_models
 from denizen.search import models as search_models
 from denizen.sessions import models as sessions_models
@@ -44,6 +45,7 @@ ROOMS = (
     onetime_models,
     signing_models,
     sessions_models,
+    refresh_models,
     keys_models,
     invitations_models,
     audit_models,

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature
+from datetime import datetime
 
-FEATURE = Feature("onetime")
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.events import Event
+from denizen.core.feature import Cleaner, Feature
+from denizen.onetime import crud
+from denizen.users.events import EmailChanged, EmailProved, PasswordChanged, UserDeleted, UserSuspended
+
+
+async def _forget_pending(db: AsyncSession, event: Event) -> None:
+    """What was sent before opens nothing after: a link left in a mailbox must not undo what its owner did since."""
+    match event:
+        case EmailProved(first=True) | UserDeleted() | UserSuspended():
+            await crud.delete_tokens(db, event.user_id)
+        case PasswordChanged():
+            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "code", "change_email"])
+        case EmailChanged():
+            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "code", "verify"])
+
+
+async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    return await crud.delete_expired(db, at=at, limit=limit)
+
+
+FEATURE = Feature("onetime", listeners=(_forget_pending,), cleaners=(Cleaner("expired links and codes", _clean),))

@@ -1,4 +1,4 @@
-"""The tables of sign-ins and of the refresh tokens of those that have any."""
+"""The table of sign-ins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Session(Base):
 
     Attributes:
         user_id: who signed in.
-        token_digest: of its token; `None` for one that lives by refresh tokens.
+        token_digest: SHA-256 of its token.
         method: how it was opened: `password`, `magic_link`, `code`, `invitation`, `impersonation` ...
         device: what the client called itself, cut to 200 characters.
         address: where it was opened from, or last used.
@@ -44,33 +44,12 @@ class Session(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
     user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    token_digest: Mapped[bytes] = mapped_column(LargeBinary(32), repr=False)
     method: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     authenticated_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    token_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), default=None, repr=False)
     device: Mapped[str | None] = mapped_column(String(MAX_DEVICE_LENGTH), default=None)
     address: Mapped[str | None] = mapped_column(String(MAX_ADDRESS_LENGTH), default=None)
     impersonator_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
-
-
-class RefreshToken(Base):
-    """One refresh token of a sign-in. Spent ones stay as long as it does: who shows one again has stolen it, or was
-    stolen from.
-
-    Attributes:
-        token_digest: its SHA-256.
-        spent_at: when it was exchanged for the next; `None` for the one that can be.
-    """
-
-    __tablename__ = "denizen_refresh_tokens"
-    __table_args__ = (
-        CheckConstraint("length(token_digest) = 32", name="token_digest_length"),
-        Index("ix_denizen_refresh_tokens_session_id", "session_id"),
-    )
-
-    token_digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    session_id: Mapped[UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"))
-    issued_at: Mapped[datetime]
-    spent_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -200,7 +200,7 @@ async def change_user(
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
-    await record(db, UserUpdated(user_id, tuple(sorted(named))))
+    await record(db, UserUpdated(user_id, tuple(sorted(named)), after=named))
     return row
 
 
