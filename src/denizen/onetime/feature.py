@@ -19,9 +19,9 @@ async def _forget_pending(db: AsyncSession, event: Event) -> None:
         case EmailProved(first=True) | UserDeleted() | UserSuspended():
             await crud.delete_tokens(db, event.user_id)
         case PasswordChanged():
-            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "code", "change_email"])
+            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "mailed_code", "change_email"])
         case EmailChanged():
-            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "code", "verify"])
+            await crud.delete_tokens(db, event.user_id, purposes=["reset", "magic_link", "mailed_code", "verify"])
 
 
 async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:

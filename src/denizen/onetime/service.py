@@ -27,7 +27,7 @@ _PURPOSES: Final[Mapping[str, Prefix]] = {
     "change_email": "dze_",
     "undo_email": "dzu_",
     "magic_link": "dzm_",
-    "code": "dzc_",
+    "mailed_code": "dzc_",
     "sign_up": "dzn_",
     "first_admin": "dza_",
 }
@@ -98,7 +98,7 @@ async def issue_code(
     await _store(
         accounts,
         db,
-        "code",
+        "mailed_code",
         ticket,
         code_digest=_code_digest(accounts, ticket, code),
         at=at,
@@ -157,10 +157,10 @@ async def spend_code(accounts: Accounts, ticket: str, code: str, *, at: datetime
         LinkInvalid: not this ticket, not this code, or tried too often; which of them is not said.
     """
     async with accounts.writing() as db:
-        known, row = _fits("code", ticket), None
-        if known and await crud.count_try(db, digest(ticket), purpose="code", at=at, most=CODE_TRIES):
+        known, row = _fits("mailed_code", ticket), None
+        if known and await crud.count_try(db, digest(ticket), purpose="mailed_code", at=at, most=CODE_TRIES):
             fits = _code_digest(accounts, ticket, code)
-            row = await crud.spend_token(db, digest(ticket), purpose="code", at=at, code_digest=fits)
+            row = await crud.spend_token(db, digest(ticket), purpose="mailed_code", at=at, code_digest=fits)
     return _opened(accounts, row)
 
 
