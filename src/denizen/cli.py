@@ -46,6 +46,7 @@ GROUPS = {
     "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
     "audit": "Look at what happened.",
+    "signing-keys": "Look at the keys that sign access tokens, and change them.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""

@@ -52,6 +52,7 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/keys/", {"name": "x", "scopes": ["users:read"]}, 201, RECOGNISE + 1 + 1),
     ("GET", "/keys/", None, 200, RECOGNISE + 1),
     ("GET", "/keys/current", None, 200, RECOGNISE + 1),
+    ("GET", "/.well-known/jwks.json", None, 200, 1),
 ]
 
 INDEXING = {

@@ -54,6 +54,7 @@ class Accounts:
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
+        kept: what rooms hold in memory of what the database says, by room: bounded, and read anew after seconds.
         batching: held by the one batch that may be written at a time, so that others come in between.
         closing: awaited by `close`, the last first, while everything is still open.
     """
@@ -73,6 +74,7 @@ class Accounts:
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
