@@ -45,6 +45,7 @@ GROUPS = {
     "keys": "Make, list and revoke API keys.",
     "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
+    "mail": "Look at mails, and send them.",
     "audit": "Look at what happened.",
     "signing-keys": "Look at the keys that sign access tokens, and change them.",
     "migrate": "Bring the database to this release's schema, and back.",
