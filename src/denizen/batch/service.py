@@ -23,6 +23,7 @@ from denizen.core.words import search_text
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import service as users
+from denizen.users import states
 from denizen.users.crud import SAVEPOINT
 from denizen.users.errors import UserNotFound
 from denizen.users.schemas import READ_FIELDS
@@ -195,18 +196,23 @@ async def _do_all(accounts: Accounts, db: AsyncSession, acts: Sequence[_Act | Ou
     savepoint: _Savepoint = AsyncSession.begin_nested
     if not accounts.listeners:  # our own acts leave no object in the session; what a listener does, nobody knows
         savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
-    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words, savepoint) for act in acts]
+    outcomes = [
+        act if isinstance(act, Outcome) else await _try(accounts, db, act, at, words=words, savepoint=savepoint)
+        for act in acts
+    ]
     await search.create_entries(db, words.created)
     await search.update_entries(db, list(words.changed.items()))
     return outcomes
 
 
-async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words, savepoint: _Savepoint) -> Outcome:
+async def _try(
+    accounts: Accounts, db: AsyncSession, act: _Act, at: datetime, *, words: _Words, savepoint: _Savepoint
+) -> Outcome:
     """Do one operation in a savepoint of its own."""
     op = act.operation.op
     try:
         async with savepoint(db):
-            user_id, version, found_by = await _do(db, act, at)
+            user_id, version, found_by = await _do(accounts, db, act, at)
     except Unavailable:
         raise
     except DenizenError as error:
@@ -220,7 +226,7 @@ async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words, savepoi
     return Outcome(op, user_id, version)
 
 
-async def _do(db: AsyncSession, act: _Act, at: datetime) -> tuple[UUID, int | None, str | None]:
+async def _do(accounts: Accounts, db: AsyncSession, act: _Act, at: datetime) -> tuple[UUID, int | None, str | None]:
     """Do one operation; give the account's id, its version, and the words it is found by from now on, where they are
     others.
     """
@@ -230,7 +236,7 @@ async def _do(db: AsyncSession, act: _Act, at: datetime) -> tuple[UUID, int | No
     assert act.id is not None  # noqa: S101  (whatever is about an account has its id)
     versions = None if operation.if_version is None else frozenset({operation.if_version})
     if isinstance(operation, DeleteOperation):
-        await users.erase_user(db, act.id, versions=versions)
+        await states.delete_user(accounts, db, act.id, versions=versions, at=at)
         return act.id, None, None
     row = await users.change_user(db, act.id, operation.changes, versions=versions, at=at, many=True)
     shown = dict(zip(READ_FIELDS, row, strict=True))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, func, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -16,6 +16,7 @@ from denizen.core.types import UtcDateTime
 from denizen.keys.errors import KeyNotFound
 from denizen.keys.models import Key
 from denizen.keys.schemas import READ_FIELDS
+from denizen.users.models import User
 
 Row = tuple[Any, ...]
 """Values in the order of `READ_FIELDS`."""
@@ -28,10 +29,18 @@ def row_of(key: Key) -> Row:
 
 _at = bindparam("at", type_=UtcDateTime())
 _OPEN = Statement(
-    select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at).where(
+    select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at, Key.user_id)
+    .outerjoin(User, User.id == Key.user_id)
+    .where(
         Key.token_digest == bindparam("token_digest"),
         Key.revoked_at.is_(None),
         or_(Key.expires_at.is_(None), Key.expires_at > _at),
+        or_(
+            Key.user_id.is_(None),
+            and_(
+                User.is_active, User.deleted_at.is_(None), or_(User.suspended_at.is_(None), User.suspended_until <= _at)
+            ),
+        ),
     )
 )
 
@@ -44,8 +53,8 @@ _LATER_PAGE = Statement(_page.where(Key.id > bindparam("after")), shown=True)
 
 
 async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
-    """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one
-    statement.
+    """Return `(id, scopes, expires_at, last_used_at, user_id)` of the key that opens at `at`, or `None`: the hot
+    path, one statement. A person's key opens nothing while nobody may sign in to his account.
     """
     rows = await reads.rows(_OPEN, token_digest=token_digest, at=at)
     return rows[0] if rows else None
@@ -113,6 +122,12 @@ async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     query = (
         select(Key).where(Key.id.in_(select(family.c.id)), Key.revoked_at.is_(None)).order_by(Key.id).with_for_update()
     )
+    return (await db.scalars(query)).all()
+
+
+async def list_open_keys_of(db: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """Return the ids of one person's keys that nobody has ended."""
+    query = select(Key.id).where(Key.user_id == user_id, Key.revoked_at.is_(None)).order_by(Key.id)
     return (await db.scalars(query)).all()
 
 

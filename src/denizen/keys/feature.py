@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.events import INSTALL, Event
 from denizen.core.feature import CommandGroup, Feature, Job
-from denizen.keys.service import recognise, write_last_uses
+from denizen.keys.service import recognise, revoke_keys_of, write_last_uses
+from denizen.users.events import UserDeleted
 
 
 def _routers() -> tuple[Any, ...]:
@@ -20,10 +25,18 @@ def _commands() -> Any:
     return app
 
 
+async def _end(db: AsyncSession, event: Event) -> None:
+    """End the keys of whoever is deleted, and those that were made with them; they stay so when he is restored."""
+    if isinstance(event, UserDeleted):
+        install: Accounts = db.info[INSTALL]
+        await revoke_keys_of(db, event.user_id, at=install.clock())
+
+
 FEATURE = Feature(
     "keys",
     routers=_routers,
     authenticators=(recognise,),
+    listeners=(_end,),
     commands=(CommandGroup("keys", _commands),),
     jobs=(Job("write last uses of keys", every=20.0, run=write_last_uses, last=True),),
 )

@@ -41,10 +41,10 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
     )
     if found is None:
         raise CredentialsInvalid("This API key is unknown, expired or revoked.")
-    key_id, scopes, expires_at, last_used_at = found
+    key_id, scopes, expires_at, last_used_at, user_id = found
     if last_used_at is None or at - last_used_at >= NOTICE_AFTER:
         accounts.noticed["key"][key_id] = at
-    return Caller("key", key_id, known_scopes(scopes), expires_at)
+    return Caller("key", key_id, known_scopes(scopes), expires_at, user_id)
 
 
 async def write_last_uses(accounts: Accounts) -> None:
@@ -151,6 +151,18 @@ async def _within_maker(
     if expires_at is not None and expires_at > made_with.expires_at:
         raise KeyBeyondMaker("It would outlive the key you make it with.", field="expires_at")
     return expires_at or made_with.expires_at
+
+
+async def revoke_keys_of(db: AsyncSession, user_id: UUID, *, at: datetime) -> None:
+    """End all keys of one person, and all that were made with them; whether he may is for the caller of this to know.
+
+    Args:
+        db: a writing session; it is not committed.
+        user_id: whose.
+        at: now.
+    """
+    for key_id in await crud.list_open_keys_of(db, user_id):
+        await revoke_key(db, key_id, by=None, at=at)
 
 
 async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: datetime) -> int:
