@@ -43,6 +43,7 @@ GROUPS = {
     "roles": "Define roles, give and take them.",
     "search": "Check the search index, and rebuild it.",
     "keys": "Make, list and revoke API keys.",
+    "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
