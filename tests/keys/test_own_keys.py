@@ -89,13 +89,13 @@ async def test_key_opens_nothing_while_its_owner_cannot_sign_in(
     person = await make_person("users:read", "keys:write")
     _, headers = await _make(client, person.headers, "users:read", "keys:write")
     _, child = await _make(client, headers, "users:read")
-    values = {
+    states: dict[str, dict[str, Any]] = {
         "suspended": {"suspended_at": clock.at, "suspended_until": clock.at + HOUR},
         "deleted": {"deleted_at": clock.at},
         "inactive": {"is_active": False},
-    }[state]
+    }
 
-    await _set(accounts, person, **values)
+    await _set(accounts, person, **states[state])
 
     for key in (headers, child):
         refused = await client.get("/users/", headers=key)
@@ -111,8 +111,11 @@ async def test_key_dies_with_its_maker(client: AsyncClient, make_person: MakePer
     operator = await make_key()
 
     assert (await client.delete(f"/users/{person.id}", headers=operator)).status_code == 204
-
     assert (await client.get("/users/", headers=headers)).status_code == 401
+    await client.post(f"/users/{person.id}/restore", headers=operator)
+    assert (await client.get("/users/", headers=headers)).status_code == 401
+
+    assert (await client.delete(f"/users/{person.id}?erase=true", headers=operator)).status_code == 204
     assert made["id"] not in {key["id"] for key in (await client.get("/keys/", headers=operator)).json()}
 
 
@@ -265,5 +268,7 @@ async def test_recognising_a_persons_key_is_one_statement(
     caller = await accounts.recognise(headers["Authorization"], accounts.clock())
 
     assert caller is not None
-    assert (caller.kind, caller.user_id, caller.scopes) == ("key", person.id, {"users:read"})
+    assert caller.kind == "key"
+    assert caller.user_id == person.id
+    assert caller.scopes == frozenset({"users:read"})
     assert len(ran) == 1

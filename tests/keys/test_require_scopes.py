@@ -40,8 +40,8 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("PUT", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
     ("DELETE", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
 }
-"""Every address that needs a key, with the one scope that it needs; `None` for none, or where what is not one's to see is
-a 404, or where one of two will do.
+"""Every address that needs a key, with the one scope that it needs; `None` for none, for one of two, and where what is
+not one's to see is a 404.
 """
 
 OPEN = {("POST", "/users/"), ("GET", "/healthz"), ("GET", "/readyz")}

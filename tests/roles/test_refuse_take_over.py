@@ -29,7 +29,11 @@ def _changes(person: Person) -> list[tuple[str, str, dict[str, Any] | None]]:
         ("PATCH", f"/users/{person.id}", {"username": "mine"}),
         ("PATCH", f"/users/{person.id}", {"is_active": False}),
         ("PATCH", f"/users/{person.id}", {"full_name": "Mine"}),
+        ("POST", f"/users/{person.id}/suspend", {"reason": "?"}),
+        ("POST", f"/users/{person.id}/unsuspend", None),
         ("DELETE", f"/users/{person.id}", None),
+        ("POST", f"/users/{person.id}/restore", None),
+        ("DELETE", f"/users/{person.id}?erase=true", None),
         ("PUT", f"/users/{person.id}/roles", {"roles": []}),
         ("DELETE", f"/users/{person.id}/roles/of-{person.username}", None),
     ]

@@ -25,6 +25,7 @@ from denizen.core.words import search_text
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import service as users
+from denizen.users import states
 from denizen.users.crud import SAVEPOINT
 from denizen.users.errors import UserNotFound
 from denizen.users.schemas import READ_FIELDS
@@ -215,7 +216,7 @@ async def _do_all(
     run = _Run(accounts.clock(), await _ask_about_all(db, acts, caller))
     if not accounts.listeners:  # our own acts leave no object in the session; what a listener does, nobody knows
         run.savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
-    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, run) for act in acts]
+    outcomes = [act if isinstance(act, Outcome) else await _try(accounts, db, act, run) for act in acts]
     await search.create_entries(db, run.words.created)
     await search.update_entries(db, list(run.words.changed.items()))
     return outcomes
@@ -232,12 +233,12 @@ async def _ask_about_all(db: AsyncSession, acts: Sequence[_Act | Outcome], calle
     return None if caller is None or caller.user_id is None else caller  # a person has an account of his own
 
 
-async def _try(db: AsyncSession, act: _Act, run: _Run) -> Outcome:
+async def _try(accounts: Accounts, db: AsyncSession, act: _Act, run: _Run) -> Outcome:
     """Do one operation in a savepoint of its own."""
     op, words = act.operation.op, run.words
     try:
         async with run.savepoint(db):
-            user_id, version, found_by = await _do(db, act, run)
+            user_id, version, found_by = await _do(accounts, db, act, run)
     except Unavailable:
         raise
     except DenizenError as error:
@@ -251,7 +252,7 @@ async def _try(db: AsyncSession, act: _Act, run: _Run) -> Outcome:
     return Outcome(op, user_id, version)
 
 
-async def _do(db: AsyncSession, act: _Act, run: _Run) -> tuple[UUID, int | None, str | None]:
+async def _do(accounts: Accounts, db: AsyncSession, act: _Act, run: _Run) -> tuple[UUID, int | None, str | None]:
     """Do one operation; give the account's id, its version, and the words it is found by from now on, where they are
     others.
     """
@@ -261,7 +262,7 @@ async def _do(db: AsyncSession, act: _Act, run: _Run) -> tuple[UUID, int | None,
     assert act.id is not None  # noqa: S101  (whatever is about an account has its id)
     versions = None if operation.if_version is None else frozenset({operation.if_version})
     if isinstance(operation, DeleteOperation):
-        await users.erase_user(db, act.id, versions=versions, caller=run.caller)
+        await states.delete_user(accounts, db, act.id, versions=versions, at=run.at, caller=run.caller)
         return act.id, None, None
     row = await users.change_user(
         db, act.id, operation.changes, versions=versions, at=run.at, many=True, caller=run.caller

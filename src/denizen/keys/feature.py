@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.events import INSTALL, Event
 from denizen.core.feature import CommandGroup, Feature, Job
 from denizen.keys.service import recognise, revoke_keys_of, write_last_uses
-from denizen.users.events import EmailProved
+from denizen.users.events import EmailProved, UserDeleted
 
 
 def _routers() -> tuple[Any, ...]:
@@ -25,9 +25,12 @@ def _commands() -> Any:
 
 
 async def _end_keys(db: AsyncSession, event: Event) -> None:
-    """End the keys that somebody may have made before the owner of the address proved that it is his."""
-    if isinstance(event, EmailProved) and event.first:
-        await revoke_keys_of(db, event.user_id, at=db.info[INSTALL].clock())
+    """End the keys of whoever is deleted, which stay so when he is restored, and those that somebody may have made
+    before the owner of the address proved that it is his.
+    """
+    match event:
+        case EmailProved(first=True) | UserDeleted():
+            await revoke_keys_of(db, event.user_id, at=db.info[INSTALL].clock())
 
 
 FEATURE = Feature(

@@ -24,16 +24,6 @@ Row = tuple[Any, ...]
 _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
 _idle_since = bindparam("idle_since", type_=UtcDateTime())
-
-IS_OPEN = (
-    Session.expires_at > _at,
-    Session.last_used_at > _idle_since,
-    User.is_active,
-    User.deleted_at.is_(None),
-    or_(User.suspended_at.is_(None), User.suspended_until <= _at),
-)
-"""What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
-
 _OPEN = Statement(
     select(
         Session.id,
@@ -49,7 +39,11 @@ _OPEN = Statement(
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        *IS_OPEN,
+        Session.expires_at > _at,
+        Session.last_used_at > _idle_since,
+        User.is_active,
+        User.deleted_at.is_(None),
+        or_(User.suspended_at.is_(None), User.suspended_until <= _at),
     )
 )
 
@@ -211,12 +205,12 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
     return deleted
 
 
-async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
-    return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))
-
-
 async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
     """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
     having = select(UserRole.user_id).where(UserRole.role_id == role_id)
     gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
-    await db.execute(gone.execution_options(synchronize_session=False))
+    await db.execute(gone.execution_options(**_QUIETLY))
+
+
+async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
+    return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))
