@@ -44,6 +44,7 @@ GROUPS = {
     "keys": "Make, list and revoke API keys.",
     "jobs": "Look at long work: imports.",
     "mail": "Look at mails, and send them.",
+    "housekeeping": "Delete what has expired.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""
