@@ -48,6 +48,7 @@ GROUPS = {
     "mail": "Look at mails, and send them.",
     "audit": "Look at what happened.",
     "signing-keys": "Look at the keys that sign access tokens, and change them.",
+    "housekeeping": "Delete what has expired.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""

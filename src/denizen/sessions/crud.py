@@ -24,6 +24,16 @@ Row = tuple[Any, ...]
 _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
 _idle_since = bindparam("idle_since", type_=UtcDateTime())
+
+IS_OPEN: Final = (
+    Session.expires_at > _at,
+    Session.last_used_at > _idle_since,
+    User.is_active,
+    User.deleted_at.is_(None),
+    or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+)
+"""What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
+
 _OPEN = Statement(
     select(
         Session.id,
@@ -39,11 +49,7 @@ _OPEN = Statement(
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        Session.expires_at > _at,
-        Session.last_used_at > _idle_since,
-        User.is_active,
-        User.deleted_at.is_(None),
-        or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+        *IS_OPEN,
     )
 )
 
