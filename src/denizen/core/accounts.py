@@ -51,6 +51,7 @@ class Accounts:
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
+        holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
@@ -70,6 +71,7 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))

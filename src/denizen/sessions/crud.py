@@ -68,3 +68,12 @@ async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None 
         gone = gone.where(Session.id != keep)
     ended = await db.execute(gone.returning(Session.id).execution_options(synchronize_session=False))
     return len(ended.all())
+
+
+_TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
+
+
+async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's sign-ins, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
+    return [row._asdict() for row in rows]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.events import Event
-from denizen.core.feature import Feature
+from denizen.core.feature import Feature, Holding
+from denizen.sessions.crud import describe_sessions
 from denizen.sessions.service import end_sessions, recognise
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 
@@ -25,4 +26,9 @@ async def _end(db: AsyncSession, event: Event) -> None:
             await end_sessions(db, event.user_id, reason="deactivated")
 
 
-FEATURE = Feature("sessions", authenticators=(recognise,), listeners=(_end,))
+FEATURE = Feature(
+    "sessions",
+    authenticators=(recognise,),
+    listeners=(_end,),
+    holdings=(Holding("sessions", describe_sessions),),
+)
