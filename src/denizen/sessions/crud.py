@@ -77,3 +77,10 @@ async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, A
     """Give all that is stored of one person's sign-ins, but for what recognises them."""
     rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
     return [row._asdict() for row in rows]
+
+
+async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
+    await db.execute(gone.execution_options(synchronize_session=False))
