@@ -18,6 +18,15 @@ RECOGNISE = 1
 SAVEPOINT = 2
 """What a unique index may refuse stands between two of them, so that a host's transaction can go on."""
 
+GUARD = 1
+"""Whether the account may do what the caller may not: of one, or of a thousand."""
+
+LAST = 1
+"""Whether it is the last administrator who goes."""
+
+ENDED = 1
+"""His sign-ins end with it."""
+
 COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/users/", ADA, 201, RECOGNISE + SAVEPOINT + 1),
     ("POST", "/users/", EVE, 201, RECOGNISE + SAVEPOINT + 1),
@@ -32,17 +41,18 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("GET", "/users/?emial=ada@example.org", None, 422, 0),
     ("GET", "/users/{ada}", None, 200, RECOGNISE + 1),
     ("GET", "/users/7", None, 404, RECOGNISE),
-    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + 1),
-    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + 1),
-    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + 1 + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + 1 + SAVEPOINT + 1 + 1),
-    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + 1),
-    ("DELETE", "/users/{ada}", None, 204, RECOGNISE + 1),
-    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + 1 + 1),
+    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + GUARD + 1),
+    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + GUARD + 1 + LAST + ENDED),
+    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + GUARD + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + GUARD + 1 + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1),
+    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + GUARD + 1),
+    ("DELETE", "/users/{ada}", None, 204, RECOGNISE + GUARD + 1 + LAST + ENDED + 1 + 1),
+    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + GUARD + 1 + 1),
     ("POST", "/keys/", {"name": "x", "scopes": ["users:read"]}, 201, RECOGNISE + 1 + 1),
     ("GET", "/keys/", None, 200, RECOGNISE + 1),
     ("GET", "/keys/current", None, 200, RECOGNISE + 1),
+    ("GET", "/.well-known/jwks.json", None, 200, 1),
 ]
 
 INDEXING = {
@@ -53,6 +63,9 @@ INDEXING = {
     ("sqlite", "DELETE", "/users/{ada}"): 2,  # PostgreSQL's goes with the account
 }
 """What keeping the search index costs on top, at most: where the words of the names stay, it is one look."""
+
+AUDITING = 2
+"""What writing down a change costs on top: the entry, and what is personal about it."""
 
 
 async def test_head_runs_no_more_than_get(admin: AsyncClient, accounts: Accounts, make_user: MakeUser) -> None:
@@ -95,7 +108,9 @@ async def test_each_request_runs_so_many_statements(admin: AsyncClient, accounts
         # Slow reads on PostgreSQL set a time-out of their own first.
         statements = [each for each in ran if not each.startswith("SET LOCAL")]
         indexing = [each for each in statements if "denizen_search" in each]
-        assert len(statements) - len(indexing) == count, (method, path, statements)
+        auditing = [each for each in statements if "denizen_audit" in each]
+        assert len(statements) - len(indexing) - len(auditing) == count, (method, path, statements)
+        assert len(auditing) == (AUDITING if method != "GET" and status in {200, 201, 204} and body != {} else 0)
         if status in {200, 201, 204} and body != {}:
             assert len(indexing) <= INDEXING.get((accounts.database.kind, method, path), 0), (method, path, indexing)
         ada = ada or answer.json()["id"]

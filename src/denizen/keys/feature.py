@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts
 from denizen.core.events import INSTALL, Event
 from denizen.core.feature import CommandGroup, Feature, Holding, Job
 from denizen.keys.crud import describe_keys
@@ -26,18 +25,17 @@ def _commands() -> Any:
     return app
 
 
-async def _end(db: AsyncSession, event: Event) -> None:
-    """End what may have been made by somebody else than the owner of the address."""
+async def _end_keys(db: AsyncSession, event: Event) -> None:
+    """End the keys that somebody may have made before the owner of the address proved that it is his."""
     if isinstance(event, EmailProved) and event.first:
-        install: Accounts = db.info[INSTALL]
-        await revoke_keys_of(db, event.user_id, at=install.clock())
+        await revoke_keys_of(db, event.user_id, at=db.info[INSTALL].clock())
 
 
 FEATURE = Feature(
     "keys",
     routers=_routers,
     authenticators=(recognise,),
-    listeners=(_end,),
+    listeners=(_end_keys,),
     holdings=(Holding("keys", describe_keys),),
     commands=(CommandGroup("keys", _commands),),
     jobs=(Job("write last uses of keys", every=20.0, run=write_last_uses, last=True),),

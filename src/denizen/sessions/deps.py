@@ -15,7 +15,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, SessionNeeded
+from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
 from denizen.core.deps import Bearer, Which
 
 
@@ -23,13 +23,14 @@ class SessionBearer(Bearer):
     """Recognises whoever has signed in, in one dependency.
 
     Args:
+        scopes: all of which the caller must hold.
         which: the install whose caller it is.
         own: refuse those who act in somebody else's place.
         fresh: refuse those who proved who they are longer ago than `DENIZEN_REAUTHENTICATION_TIMEOUT`.
     """
 
-    def __init__(self, *, which: Which = None, own: bool = False, fresh: bool = False) -> None:
-        super().__init__(which=which)
+    def __init__(self, *scopes: Scope, which: Which = None, own: bool = False, fresh: bool = False) -> None:
+        super().__init__(*scopes, which=which)
         self._own = own or fresh
         self._fresh = fresh
 
@@ -39,12 +40,14 @@ class SessionBearer(Bearer):
         Raises:
             SessionNeeded: a key.
             NotWhileImpersonating: somebody in somebody else's place.
+            ScopeMissing: he lacks a scope.
             ReauthenticationNeeded: he proved who he is too long ago.
         """
         if caller.kind != "session":
             raise SessionNeeded("This is about the account of whoever calls: sign in for it, a key has no account.")
         if self._own and caller.impersonator_id is not None:
             raise NotWhileImpersonating("This is for the owner of the account alone.")
+        super().judge(caller, accounts)
         if self._fresh:
             recent = accounts.clock() - timedelta(seconds=accounts.settings.reauthentication_timeout)
             if caller.authenticated_at is None or caller.authenticated_at < recent:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Request, Response
 from pydantic import BeforeValidator
 
-from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
+from denizen.core.auth import BeyondCaller, CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -164,14 +164,14 @@ async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Respo
     summary="Change an account",
     responses={
         200: {"headers": _ETAG},
-        **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
+        **responses(*_AUTH, BeyondCaller, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
     },
 )
 async def update_user(
     caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db, at: Now, data: UserUpdate
 ) -> Response:
     """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile."""
-    return _answer(await service.change_user(db, user_id, data, versions=versions, at=at))
+    return _answer(await service.change_user(db, user_id, data, versions=versions, at=at, caller=caller))
 
 
 @router.delete(
@@ -179,8 +179,8 @@ async def update_user(
     status_code=204,
     operation_id="delete_user",
     summary="Delete an account",
-    responses=responses(*_AUTH, UserNotFound, UserChanged, *_WRITING),
+    responses=responses(*_AUTH, BeyondCaller, UserNotFound, UserChanged, *_WRITING),
 )
 async def delete_user(caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db) -> None:
     """Erase an account at once, and what belongs to it."""
-    await service.erase_user(db, user_id, versions=versions)
+    await service.erase_user(db, user_id, versions=versions, caller=caller)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope
-from denizen.core.events import record
+from denizen.core.events import guard, record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity, UsernameInvalid, clean_username, identify
 from denizen.core.rates import address_key, enforce
@@ -168,6 +168,7 @@ async def change_user(
     versions: AbstractSet[int] | None,
     at: datetime,
     many: bool = False,
+    caller: Caller | None = None,
 ) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
 
@@ -176,6 +177,7 @@ async def change_user(
         versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
         many: as for `store_account`.
+        caller: who asks; `None` for the operator at the command line and for a host's own code.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
@@ -184,8 +186,10 @@ async def change_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
+        BeyondCaller: an account that may do what the caller may not.
     """
     named = data.model_dump(include=data.model_fields_set)
+    await guard(db, caller, [user_id])
     values: dict[str, Any] = dict(named)
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
@@ -290,14 +294,19 @@ def _following(username: str | None, email: str) -> str | None:
         return None
 
 
-async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
+async def erase_user(
+    db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, caller: Caller | None = None
+) -> None:
     """Delete an account and, through their foreign keys, the rows that belong to it.
 
     Raises:
         UserNotFound, UserChanged: nothing to delete, or none of those versions.
+        BeyondCaller: as `change_user`.
     """
+    await guard(db, caller, [user_id])
     number = await search.get_number(db, user_id)
-    # Told first, while what belongs to the account is there: whether he is the last administrator is seen by his role.
+    await crud.lock_user(db, user_id, versions=versions)
+    # Told before it is done, while what belongs to the account is there: who hears of it sees the roles of who goes.
     await record(db, UserDeleted(user_id))
     await crud.delete_user(db, user_id, versions=versions)
     await search.forget_number(db, number)
