@@ -224,3 +224,34 @@ async def test_undoing_is_possible_for_seven_days(
     clock.at += timedelta(days=7)
 
     assert code(await undo(client, (await outbox("email_changed"))[0])) == "link_invalid"
+
+
+@pytest.mark.parametrize("username", ["eve", "Ada@example.org"])
+async def test_undoing_is_not_prevented_by_an_account_that_was_opened_with_the_old_address(
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser, username: str
+) -> None:
+    """Whoever stole an account could do that: proving an address beats having said that it is one's own."""
+    client, accounts, outbox, sign_in = scene
+    await ask(client, await sign_in(ada))
+    await confirm(client, (await outbox())[0])
+    squatter = await make_user(username=username, email="ada@example.org")
+
+    answer = await undo(client, (await outbox("email_changed"))[0])
+
+    assert (answer.status_code, answer.json()["email"]) == (200, "Ada@example.org")
+    left = await stored(accounts, squatter)
+    assert left.email is None
+    assert left.username == (username if "@" not in username else f"user-{left.id.hex}")
+
+
+async def test_undoing_stops_at_an_account_that_has_proved_the_old_address(
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser
+) -> None:
+    client, accounts, outbox, sign_in = scene
+    await ask(client, await sign_in(ada))
+    await confirm(client, (await outbox())[0])
+    await proved(accounts, await make_user(username="eve", email="ada@example.org"))
+
+    answer = await undo(client, (await outbox("email_changed"))[0])
+
+    assert (answer.status_code, code(answer)) == (409, "email_taken")

@@ -131,7 +131,7 @@ class EmailChanged(Event):
     """An account has another address: what was sent to the old one opens nothing any more.
 
     Attributes:
-        way: `confirmed` (at the new address), `undone` (from the old one).
+        way: `confirmed` (at the new address), `undone` (from the old one), `dropped` (it is somebody else's).
         before: the address that was there.
         after: the one that is there now.
     """

@@ -284,6 +284,25 @@ async def set_email(db: AsyncSession, user: User, email: str, *, way: str, at: d
     return row
 
 
+async def drop_email(db: AsyncSession, user: User, *, at: datetime) -> Row:
+    """Take an address from an account, since somebody else has shown that it is his. An account that has no other name
+    is given one that nobody else has.
+
+    Args:
+        db: a writing session, in which the account is held; it is not committed.
+        user: as it was then.
+        at: becomes `updated_at`.
+    """
+    own = None if user.username is None or "@" in user.username else user.username
+    identity = identify(own or f"user-{user.id.hex}", None)
+    told = {**identity._asdict(), "email_verified_at": None}
+    row = await crud.update_user(db, user.id, told, versions=None, at=at)
+    shown = dict(zip(READ_FIELDS, row, strict=True))
+    await search.update_entry(db, user.id, *(shown[name] for name in FOUND_BY))
+    await record(db, EmailChanged(user.id, "dropped", before={"email": user.email}, after={"email": None}))
+    return row
+
+
 def _following(username: str | None, email: str) -> str | None:
     """Give the username that goes with a new address: an address as username is the person's own, or none at all."""
     if username is None or "@" not in username:
