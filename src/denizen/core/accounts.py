@@ -55,6 +55,7 @@ class Accounts:
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
+        holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         process: names this install in this process, for what only one of all processes may do.
@@ -78,6 +79,7 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     process: UUID = field(default_factory=new_id)

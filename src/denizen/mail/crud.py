@@ -59,6 +59,11 @@ _ANY_DUE: Final = Statement(
 )
 
 
+async def delete_mail(db: AsyncSession, mail_id: UUID) -> None:
+    """Take a letter back that nobody has seen, in the transaction in which it was written."""
+    await db.execute(delete(Mail).where(Mail.id == mail_id).execution_options(**_BARE))
+
+
 async def create_mail(db: AsyncSession, mail: Mail) -> Mail:
     """Put a letter into the outbox."""
     db.add(mail)
@@ -163,3 +168,17 @@ async def delete_old(db: AsyncSession, *, before: datetime, at: datetime, limit:
     oldest = select(Mail.id).where(*old).order_by(Mail.created_at).limit(limit).with_for_update(skip_locked=True)
     gone = delete(Mail).where(Mail.id.in_(oldest)).returning(Mail.id).execution_options(**_BARE)
     return len((await db.execute(gone)).all())
+
+
+async def describe_mails(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of the letters to one person, but for what they said.
+
+    Those that ask to confirm a new address are left out: whether there is one would say whether that address has an
+    account.
+    """
+    query = (
+        select(*(getattr(Mail, name) for name in SHOWN))
+        .where(Mail.user_id == user_id, Mail.template != "change_email")
+        .order_by(Mail.id)
+    )
+    return [row._asdict() for row in await db.execute(query)]

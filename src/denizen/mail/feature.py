@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.feature import Cleaner, CommandGroup, Feature, Job
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
+from denizen.mail.crud import describe_mails
 
 
 async def _send(accounts: Accounts) -> None:
@@ -35,5 +36,6 @@ FEATURE = Feature(
     "mail",
     jobs=(Job("send mails", every=2.0, run=_send),),
     cleaners=(Cleaner("old mails", _clean),),
+    holdings=(Holding("mails", describe_mails),),
     commands=(CommandGroup("mail", _commands),),
 )

@@ -11,6 +11,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.errors import TooMany
+from denizen.core.identifiers import email_key
+from denizen.limits.service import enforce_rate
 from denizen.mail import crud
 from denizen.mail.errors import MailForgotten
 from denizen.mail.models import Mail
@@ -120,3 +123,20 @@ async def clean_old(accounts: Accounts, db: AsyncSession, at: datetime, limit: i
     """Delete a batch of mails older than `DENIZEN_MAIL_RETENTION`."""
     before = at - timedelta(seconds=accounts.settings.mail_retention)
     return await crud.delete_old(db, before=before, at=at, limit=limit)
+
+
+async def may_post(accounts: Accounts, to: str) -> bool:
+    """Count a letter that a stranger causes, in a transaction of its own; `False` where the address has got enough of
+    them. Whoever asked is answered as ever: what is refused here would tell him what others did.
+
+    Args:
+        accounts: where; no transaction of this task's may have begun.
+        to: an e-mail address.
+    """
+    try:
+        await enforce_rate(
+            accounts, "letters-to", email_key(to), most=accounts.settings.mail_rate_per_recipient, per=3600
+        )
+    except TooMany:
+        return False
+    return True

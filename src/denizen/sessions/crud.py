@@ -211,6 +211,15 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
     return deleted
 
 
+_TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
+
+
+async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's sign-ins, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
+    return [row._asdict() for row in rows]
+
+
 async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
     """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
     having = select(UserRole.user_id).where(UserRole.role_id == role_id)
