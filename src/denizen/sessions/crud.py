@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import String, bindparam, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -25,13 +25,13 @@ _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
 _idle_since = bindparam("idle_since", type_=UtcDateTime())
 
-IS_OPEN: Final = (
+_IS_OPEN = (
     Session.expires_at > _at,
-    Session.last_used_at > _idle_since,
     User.is_active,
     User.deleted_at.is_(None),
     or_(User.suspended_at.is_(None), User.suspended_until <= _at),
 )
+IS_OPEN: Final = (*_IS_OPEN, Session.last_used_at > _idle_since)
 """What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
 
 _OPEN = Statement(
@@ -42,25 +42,27 @@ _OPEN = Statement(
         Session.authenticated_at,
         Session.last_used_at,
         Session.impersonator_id,
-        Role.permissions,
+        cast(Role.permissions, String),
     )
     .join(User, User.id == Session.user_id)
     .outerjoin(UserRole, UserRole.user_id == Session.user_id)
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        *IS_OPEN,
-    )
+        *_IS_OPEN,
+    ),
+    shown=True,
 )
 
 
-async def find_open_session(
-    reads: Reader, token_digest: bytes, *, at: datetime, idle_since: datetime
-) -> list[tuple[Any, ...]]:
+async def find_open_session(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Row, ...]:
     """Return what is known of the sign-in that opens at `at`, of its owner and of his permissions: the hot path, one
     statement, a row for each of his roles and one where he has none; nothing where nothing opens.
+
+    Values are as the database has them, so that what is made of them can be kept: SQLite's text, PostgreSQL's `UUID`
+    and `datetime`, permissions as JSON on both. Whether it was used lately is for the caller to see.
     """
-    return await reads.rows(_OPEN, token_digest=token_digest, at=at, idle_since=idle_since)
+    return tuple(await reads.rows(_OPEN, token_digest=token_digest, at=at))
 
 
 # ------------------------------------------------------------------------------------------------------------ accounts
@@ -112,7 +114,11 @@ async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> N
 _SHOWN = tuple(getattr(Session, name) for name in STORED_FIELDS)
 _LIST = (
     select(*_SHOWN)
-    .where(Session.user_id == bindparam("user_id"), Session.expires_at > _at, Session.last_used_at > _idle_since)
+    .where(
+        Session.user_id == bindparam("user_id"),
+        Session.expires_at > _at,
+        Session.last_used_at > bindparam("idle_since", type_=UtcDateTime()),
+    )
     .order_by(Session.id)
 )
 _LISTED = Statement(_LIST, shown=True)
