@@ -42,6 +42,7 @@ GROUPS = {
     "users": "Create, find, change and delete accounts; bring them in and take them out.",
     "search": "Check the search index, and rebuild it.",
     "keys": "Make, list and revoke API keys.",
+    "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
     "signing-keys": "Look at the keys that sign access tokens, and change them.",
     "migrate": "Bring the database to this release's schema, and back.",

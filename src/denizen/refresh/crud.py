@@ -116,8 +116,3 @@ async def note_use(db: AsyncSession, session_id: UUID, *, at: datetime) -> None:
     """Store when a sign-in was last used."""
     used = update(Session).where(Session.id == session_id, Session.last_used_at < at).values(last_used_at=at)
     await db.execute(used.execution_options(**_QUIETLY))
-
-
-async def delete_session(db: AsyncSession, session_id: UUID) -> None:
-    """End a sign-in, and with it every token of it."""
-    await db.execute(delete(Session).where(Session.id == session_id).execution_options(**_QUIETLY))
