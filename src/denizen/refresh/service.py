@@ -136,7 +136,7 @@ def _failed() -> RefreshFailed:
 
 
 async def _exchange(accounts: Accounts, db: AsyncSession, token: str, held: Held, *, at: datetime) -> str | None:
-    """Give the token that follows, or `None` and no sign-in any more."""
+    """Give the token that follows, or `None`; where the token had been spent, there is no sign-in any more either."""
     family = digest(token[:_FAMILY_LENGTH])
     if await crud.spend_token(db, digest(token), session_id=held.session_id, at=at):
         following = _successor(accounts, token)
@@ -146,6 +146,8 @@ async def _exchange(accounts: Accounts, db: AsyncSession, token: str, held: Held
             await crud.note_use(db, held.session_id, at=at)
         return following
     kept = await crud.list_family(db, family)
+    if not kept:
+        return None  # one family too many, and forgotten a moment ago
     spent_at = kept.get(digest(token))
     if spent_at is not None and at - spent_at <= REPEATED:
         return _newest(accounts, token, kept)
