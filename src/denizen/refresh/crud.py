@@ -104,20 +104,16 @@ async def delete_spent(db: AsyncSession, family_digest: bytes, *, before: dateti
 
 
 async def delete_surplus(db: AsyncSession, session_id: UUID, *, most: int) -> None:
-    """Delete the tokens of a sign-in that were not exchanged for longest, so that `most` are left to be."""
-    unspent = (RefreshToken.session_id == session_id, RefreshToken.spent_at.is_(None))
-    newest = select(RefreshToken.token_digest).where(*unspent)
-    newest = newest.order_by(RefreshToken.issued_at.desc(), RefreshToken.token_digest).limit(most)
-    surplus = delete(RefreshToken).where(*unspent, RefreshToken.token_digest.not_in(newest))
-    await db.execute(surplus.execution_options(**_QUIETLY))
+    """Delete the families of a sign-in that were not exchanged for longest, so that `most` are left."""
+    unspent = select(RefreshToken.family_digest).where(
+        RefreshToken.session_id == session_id, RefreshToken.spent_at.is_(None)
+    )
+    surplus = unspent.order_by(RefreshToken.issued_at.desc(), RefreshToken.token_digest).offset(most)
+    gone = delete(RefreshToken).where(RefreshToken.session_id == session_id, RefreshToken.family_digest.in_(surplus))
+    await db.execute(gone.execution_options(**_QUIETLY))
 
 
 async def note_use(db: AsyncSession, session_id: UUID, *, at: datetime) -> None:
     """Store when a sign-in was last used."""
     used = update(Session).where(Session.id == session_id, Session.last_used_at < at).values(last_used_at=at)
     await db.execute(used.execution_options(**_QUIETLY))
-
-
-async def delete_session(db: AsyncSession, session_id: UUID) -> None:
-    """End a sign-in, and with it every token of it."""
-    await db.execute(delete(Session).where(Session.id == session_id).execution_options(**_QUIETLY))

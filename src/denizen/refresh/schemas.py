@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
 _EXAMPLE = "dzr_mJ4xPq0V7dY2tB9cKf3wLh8sRn5uGe1ZaXo6iTyCvWg"
+
+
+_Ignored = Annotated[str | None, MaxLen(4096), Field(description="Of OAuth 2.0; it changes nothing here.")]
 
 
 class RefreshRequest(BaseModel):
@@ -15,7 +19,9 @@ class RefreshRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     refresh_token: Annotated[str, Field(description="What you were given last.", examples=[_EXAMPLE])]
-    grant_type: Annotated[Literal["refresh_token"] | None, Field(description="What OAuth clients send along.")] = None
+    grant_type: Annotated[Literal["refresh_token"] | None, Field(description="Of OAuth 2.0.")] = None
+    client_id: _Ignored = None
+    client_secret: _Ignored = None
 
 
 class TokensRead(BaseModel):
@@ -40,9 +46,7 @@ class IntrospectRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     token: Annotated[str, Field(description="Of a session, an API key, or an access token.", examples=["dzs_..."])]
-    token_type_hint: Annotated[
-        str | None, Field(max_length=64, description="What OAuth clients send along; the token tells by itself.")
-    ] = None
+    token_type_hint: _Ignored = None
 
 
 class IntrospectRead(BaseModel):

@@ -24,7 +24,7 @@ from denizen.refresh.crud import Held
 from denizen.refresh.errors import RefreshFailed
 from denizen.refresh.events import RefreshIssued, RefreshReused
 from denizen.refresh.models import RefreshToken
-from denizen.sessions.events import SessionsEnded
+from denizen.sessions.service import NOTICE_AFTER, end_session, idle_since_of
 from denizen.signing import service as signing
 
 REPEATED: Final = timedelta(seconds=10)
@@ -33,7 +33,6 @@ MOST_FAMILIES: Final = 20
 """Refresh tokens of one sign-in that can be exchanged; one more ends the one that was not for longest."""
 _KEPT: Final = timedelta(minutes=1)
 """For how long a spent token is stored: longer than `REPEATED`, since the clocks of processes differ."""
-_NOTICE_AFTER: Final = timedelta(minutes=1)
 _FAMILY_LENGTH: Final = 20
 """Characters of a token that its family has in common: `dzr_`, and 12 bytes in base64url."""
 _OWN_BYTES: Final = 20
@@ -86,7 +85,7 @@ async def issue_tokens(accounts: Accounts, caller: Caller, *, at: datetime) -> T
         return Tokens(access.token, access.expires_in)
     token = new_token("dzr_")
     async with accounts.writing() as db:
-        held = await crud.hold_session(db, caller.id, at=at, idle_since=_idle_since(accounts, at))
+        held = await crud.hold_session(db, caller.id, at=at, idle_since=idle_since_of(accounts, at))
         if held is None:
             raise CredentialsInvalid("This sign-in has ended.")
         await _store(db, token, held, at=at)
@@ -116,7 +115,7 @@ async def refresh_tokens(accounts: Accounts, token: str, *, at: datetime) -> Tok
         raise _failed()
     signer = await signing.current_key(accounts, at=at)
     async with accounts.writing() as db:
-        held = await crud.hold_session(db, session_id, at=at, idle_since=_idle_since(accounts, at))
+        held = await crud.hold_session(db, session_id, at=at, idle_since=idle_since_of(accounts, at))
         following = None if held is None else await _exchange(accounts, db, token, held, at=at)
     if held is None or following is None:
         raise _failed()
@@ -137,22 +136,23 @@ def _failed() -> RefreshFailed:
 
 
 async def _exchange(accounts: Accounts, db: AsyncSession, token: str, held: Held, *, at: datetime) -> str | None:
-    """Give the token that follows, or `None` and no sign-in any more."""
+    """Give the token that follows, or `None`; where the token had been spent, there is no sign-in any more either."""
     family = digest(token[:_FAMILY_LENGTH])
     if await crud.spend_token(db, digest(token), session_id=held.session_id, at=at):
         following = _successor(accounts, token)
         await _store(db, following, held, at=at)
         await crud.delete_spent(db, family, before=at - _KEPT)
-        if at - held.last_used_at >= _NOTICE_AFTER:
+        if at - held.last_used_at >= NOTICE_AFTER:
             await crud.note_use(db, held.session_id, at=at)
         return following
     kept = await crud.list_family(db, family)
+    if not kept:
+        return None  # one family too many, and forgotten a moment ago
     spent_at = kept.get(digest(token))
     if spent_at is not None and at - spent_at <= REPEATED:
         return _newest(accounts, token, kept)
-    await crud.delete_session(db, held.session_id)
     await record(db, RefreshReused(held.user_id, held.session_id))
-    await record(db, SessionsEnded(held.user_id, 1, "refresh token used twice"))
+    await end_session(db, held.user_id, held.session_id, reason="refresh token used twice")
     return None
 
 
@@ -182,10 +182,6 @@ async def _store(db: AsyncSession, token: str, held: Held, *, at: datetime) -> N
         issued_at=at,
     )
     await crud.create_token(db, made)
-
-
-def _idle_since(accounts: Accounts, at: datetime) -> datetime:
-    return at - timedelta(seconds=accounts.settings.session_idle_timeout)
 
 
 def _lasts(accounts: Accounts, held: Held, at: datetime) -> int:
@@ -218,7 +214,7 @@ async def _introspect_access(accounts: Accounts, token: str, *, at: datetime) ->
     claims = await signing.read_access_token(accounts, token, at=at)
     if claims is None:
         return INACTIVE
-    idle_since = _idle_since(accounts, at)
+    idle_since = idle_since_of(accounts, at)
     held = await crud.find_session(accounts.database.read, UUID(claims["sid"]), at=at, idle_since=idle_since)
     if held is None:
         return INACTIVE
