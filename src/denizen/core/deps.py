@@ -138,8 +138,16 @@ class Bearer(HTTPBearer):
                 return None
             raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and a token.")
         request.scope[CALLER] = caller
-        caller.must(*self._scopes)
+        self.judge(caller, accounts)
         return caller
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who is known and may not.
+
+        Raises:
+            ScopeMissing: he lacks a scope.
+        """
+        caller.must(*self._scopes)
 
 
 _ABOUT_KEYS = "An API key, `dzk_...`. `denizen serve` shows the first one; `denizen keys create` makes more."

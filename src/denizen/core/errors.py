@@ -128,11 +128,36 @@ class Stale(Conflict):
     title = "Changed meanwhile"
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit on how often, as clients are told of it.
+
+    Attributes:
+        name: of the limit, lower-case ASCII: `guesses`.
+        most: how many.
+        per: in so many seconds.
+    """
+
+    name: str
+    most: int
+    per: int
+
+
 class TooMany(DenizenError):
-    """A limit on how often is used up; `retry_after` says for how long."""
+    """A limit on how often is used up; `retry_after` says for how long.
+
+    Args:
+        detail: as of `DenizenError`.
+        retry_after: whole seconds, at least 1.
+        quota: the limit, where clients are to know it.
+    """
 
     code = "too_many_requests"
     title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, quota: Quota | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.quota = quota
 
 
 class Unavailable(DenizenError):

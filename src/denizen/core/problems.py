@@ -135,7 +135,12 @@ def _headers_of(error: DenizenError, status: int) -> dict[str, str]:
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.retry_after is not None or status in (429, 503):
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after or 1)))
+        wait = max(1, math.ceil(error.retry_after or 1))
+        headers["retry-after"] = str(wait)
+        if isinstance(error, kinds.TooMany) and (quota := error.quota) is not None:
+            # draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4
+            headers["ratelimit-policy"] = f'"{quota.name}";q={quota.most};w={quota.per}'
+            headers["ratelimit"] = f'"{quota.name}";r=0;t={wait}'
     return headers
 
 
