@@ -40,6 +40,7 @@ SHARED: dict[str, Any] = {
 
 GROUPS = {
     "users": "Create, find, change and delete accounts; bring them in and take them out.",
+    "roles": "Define roles, give and take them.",
     "search": "Check the search index, and rebuild it.",
     "keys": "Make, list and revoke API keys.",
     "jobs": "Look at long work: imports.",

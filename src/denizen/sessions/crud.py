@@ -68,3 +68,10 @@ async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None 
         gone = gone.where(Session.id != keep)
     ended = await db.execute(gone.returning(Session.id).execution_options(synchronize_session=False))
     return len(ended.all())
+
+
+async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
+    await db.execute(gone.execution_options(synchronize_session=False))

@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.events import Event
 from denizen.core.feature import Feature
+from denizen.roles.events import RoleChanged, RoleRevoked
+from denizen.sessions import crud
 from denizen.sessions.service import end_sessions, recognise
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 
@@ -23,6 +25,10 @@ async def _end(db: AsyncSession, event: Event) -> None:
             await end_sessions(db, event.user_id, reason="deleted")
         case UserUpdated() if event.after.get("is_active") is False:
             await end_sessions(db, event.user_id, reason="deactivated")
+        case RoleRevoked():
+            await end_sessions(db, event.user_id, reason="role taken")
+        case RoleChanged() if event.lost:
+            await crud.delete_sessions_of_role(db, event.role_id)
 
 
 FEATURE = Feature("sessions", authenticators=(recognise,), listeners=(_end,))

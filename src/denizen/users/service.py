@@ -211,6 +211,7 @@ async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[i
         UserNotFound, UserChanged: nothing to delete, or none of those versions.
     """
     number = await search.get_number(db, user_id)
+    # Told first, while what belongs to the account is there: whether he is the last administrator is seen by his role.
+    await record(db, UserDeleted(user_id))
     await crud.delete_user(db, user_id, versions=versions)
     await search.forget_number(db, number)
-    await record(db, UserDeleted(user_id))
