@@ -50,6 +50,7 @@ class Accounts:
         listeners: told every event.
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
@@ -70,6 +71,7 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    sign_up: SignUp | None = None
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
@@ -158,6 +160,9 @@ class Accounts:
 
 Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
 """Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""
+
+SignUp = Callable[[Accounts, AsyncSession, Any], Awaitable[None]]
+"""Takes what a stranger wants his account to be, in a writing session that has not begun; makes no account yet."""
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]
 """Recognises the bearer of a token at an instant (UTC).

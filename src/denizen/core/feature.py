@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts, Authenticator, Refusal
+from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp
 from denizen.core.events import Guard, Listener
 
 
@@ -69,6 +69,7 @@ class Feature:
         listeners: are told every event, in its transaction.
         guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
         refusals: are told what was refused, after the rollback and before the answer.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
@@ -81,6 +82,7 @@ class Feature:
     listeners: tuple[Listener, ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, func, or_, select, update
+from sqlalchemy import Integer, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -99,11 +99,6 @@ async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None) -> 
     if after is None:
         return await reads.rows(_FIRST_PAGE, limit=limit)
     return await reads.rows(_LATER_PAGE, limit=limit, after=after)
-
-
-async def count_keys(db: AsyncSession) -> int:
-    """Count all keys there ever were."""
-    return int((await db.execute(select(func.count()).select_from(Key))).scalar_one())
 
 
 async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:

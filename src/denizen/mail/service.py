@@ -11,6 +11,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.errors import TooMany
+from denizen.core.identifiers import email_key
+from denizen.limits.service import enforce_rate
 from denizen.mail import crud
 from denizen.mail.models import Mail
 from denizen.mail.templates import render
@@ -54,3 +57,18 @@ async def post(
         user_id=user_id,
     )
     return await crud.create_mail(db, mail)
+
+
+async def may_post(accounts: Accounts, to: str) -> bool:
+    """Count a letter that a stranger causes, in a transaction of its own; `False` where the address has got enough of
+    them. Whoever asked is answered as ever: what is refused here would tell him what others did.
+
+    Args:
+        accounts: where; no transaction of this task's may have begun.
+        to: an e-mail address.
+    """
+    try:
+        await enforce_rate(accounts, "mail", email_key(to), most=accounts.settings.mail_rate_per_recipient, per=3600)
+    except TooMany:
+        return False
+    return True

@@ -12,11 +12,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Response
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, SessionNeeded
+from denizen.core.cookies import csrf_token, set_cookie
 from denizen.core.deps import Bearer, Which
+from denizen.sessions.models import Session
+from denizen.sessions.schemas import SignInRead
 
 
 class SessionBearer(Bearer):
@@ -54,3 +57,16 @@ class SessionBearer(Bearer):
 CurrentSession = Annotated[Caller, Depends(SessionBearer())]
 OwnSession = Annotated[Caller, Depends(SessionBearer(own=True))]
 FreshSession = Annotated[Caller, Depends(SessionBearer(fresh=True))]
+
+
+def answer_sign_in(accounts: Accounts, session: Session, token: str, *, cookie: bool, status: int = 200) -> Response:
+    """PLACEHOLDER until branch signin."""
+    content = SignInRead(
+        access_token=None if cookie else token,
+        user_id=session.user_id,
+        csrf_token=csrf_token(accounts, token) if cookie else None,
+    )
+    answer = Response(content.model_dump_json(), status, {"Cache-Control": "no-store"}, "application/json")
+    if cookie:
+        set_cookie(answer, accounts, token, max_age=int(accounts.settings.session_lifetime))
+    return answer

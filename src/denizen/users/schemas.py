@@ -1,7 +1,7 @@
 """What goes in and comes out over HTTP. No schema that goes out has a field for a password or its hash."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from annotated_types import MaxLen
@@ -69,6 +69,15 @@ class UserCreate(UserBase):
     password: Password
     is_active: Annotated[bool, Field(description="Takes effect only with the scope `users:write`.")] = True
     external_id: Annotated[ExternalId | None, Field(description="Needs the scope `users:write`.")] = None
+
+
+class SignUpAsked(BaseModel):
+    """What a stranger is told who has to prove his address first: the same, whether it is known here or not."""
+
+    detail: Annotated[str, Field(examples=["Look into your mail: a letter to this address says how to go on."])]
+
+
+SIGN_UP_ASKED: Final = to_json({"detail": "Look into your mail: a letter to this address says how to go on."})
 
 
 class UserUpdate(BaseModel):
