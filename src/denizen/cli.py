@@ -44,6 +44,7 @@ GROUPS = {
     "search": "Check the search index, and rebuild it.",
     "keys": "Make, list and revoke API keys.",
     "invitations": "Invite people, look at invitations, take them back.",
+    "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
     "migrate": "Bring the database to this release's schema, and back.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -142,6 +142,23 @@ class Accounts:
             if caller is not None:
                 return caller
         raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
+
+    async def write_noticed(
+        self, kind: str, store: Callable[[AsyncSession, Mapping[UUID, datetime]], Awaitable[None]]
+    ) -> None:
+        """Write the last uses of one kind of credentials that requests have noticed, in one transaction.
+
+        What cannot be written waits for the next time; what was noticed meanwhile is later, and wins.
+        """
+        uses = self.noticed.pop(kind, {})
+        if not uses:
+            return
+        try:
+            async with self.writing() as db:
+                await store(db, uses)
+        except BaseException:
+            self.noticed[kind] = uses | self.noticed[kind]
+            raise
 
     async def refused(self, error: DenizenError) -> None:
         """Tell those who want to know that a request ended in `error`; its transaction has been undone by now."""

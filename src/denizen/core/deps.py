@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
@@ -152,8 +152,22 @@ class Bearer(HTTPBearer):
         """
         caller.must(*self._scopes)
 
+    def beside(self, prefix: str) -> OAuth2PasswordBearer:
+        """Give the scheme that OpenAPI names beside this one: the same header, with a token that a password is traded
+        for at this address.
+        """
+        word = prefix.strip("/").replace("/", "-")
+        return OAuth2PasswordBearer(
+            f"{prefix}/auth/login",
+            scheme_name=f"Sign-in {word}".strip(),
+            description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
+        )
 
-_ABOUT_KEYS = "An API key, `dzk_...`. `denizen serve` shows the first one; `denizen keys create` makes more."
+
+_ABOUT_KEYS = (
+    "An API key, `dzk_...`, or the token of a sign-in. `denizen serve` shows the first key; `denizen keys create` "
+    "makes more."
+)
 
 
 class Dependencies:

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
-from denizen.core.cookies import CookieRefused
+from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie
 from denizen.core.deps import Db, Here, Now
 from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -59,6 +59,7 @@ async def show_first_administrator(
         LinkInvalid,
         AdministratorExists,
         CookieRefused,
+        CsrfFailed,
         *_TAKEN,
         EmailInvalid,
         UsernameInvalid,
@@ -70,10 +71,16 @@ async def show_first_administrator(
 )
 @with_forms
 async def create_first_administrator(
-    accounts: Here, shown: Annotated[Page, page("first_administrator")], db: Db, at: Now, data: FirstAdministrator
+    request: Request,
+    accounts: Here,
+    shown: Annotated[Page, page("first_administrator")],
+    db: Db,
+    at: Now,
+    data: FirstAdministrator,
 ) -> Response:
     """Open the account of the first administrator, who may do everything, and sign him in."""
-    session, token = await service.open_first_administrator(accounts, db, data, at=at)
-    if shown.html:
-        return shown.done(b"", username=data.username)
-    return answer_sign_in(accounts, session, token, cookie=data.cookie, status=201)
+    if data.cookie:
+        admit_cookie(request, accounts)
+    opened = await service.open_first_administrator(accounts, db, data, at=at)
+    told = shown.done(b"", username=data.username) if shown.html else None
+    return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, status=201, page=told)

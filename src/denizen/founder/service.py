@@ -19,8 +19,7 @@ from denizen.founder.schemas import FirstAdministrator
 from denizen.onetime.service import issue, look_again, peek, spend
 from denizen.roles.models import ADMIN
 from denizen.roles.service import grant_roles
-from denizen.sessions.models import Session
-from denizen.sessions.service import open_session
+from denizen.sessions.service import Opened, open_session
 from denizen.users.service import judge_account, store_account
 
 OFFER_LIFE: Final = timedelta(hours=1)
@@ -99,7 +98,7 @@ async def find_offer(accounts: Accounts, token: str, *, at: datetime) -> None:
 
 async def open_first_administrator(
     accounts: Accounts, db: AsyncSession, data: FirstAdministrator, *, at: datetime
-) -> tuple[Session, str]:
+) -> Opened:
     """Open the account of the first administrator and sign him in. Of several who try at once, one becomes it.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from denizen.core.auth import BeyondCaller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, ScopeMissing
-from denizen.core.cookies import CookieRefused
+from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie, takes_cookies
 from denizen.core.deps import Db, Here, Now, Reads
 from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -160,7 +160,7 @@ async def show_invitation(
 ) -> Response:
     """Show what the link of an invitation opens. It spends nothing."""
     found = await service.find_invitation(accounts, token, at=at)
-    return shown.form(token=token, email=found.email)
+    return shown.form(token=token, email=found.email, fixed=found.email is not None, cookie=takes_cookies(accounts))
 
 
 @router.post(
@@ -174,6 +174,7 @@ async def show_invitation(
         InvitationEmailFixed,
         InvitationBeyondInviter,
         CookieRefused,
+        CsrfFailed,
         *_TAKEN,
         EmailInvalid,
         UsernameInvalid,
@@ -184,10 +185,16 @@ async def show_invitation(
 )
 @with_forms
 async def accept_invitation(
-    accounts: Here, shown: Annotated[Page, page("accept_invitation")], db: Db, at: Now, data: InvitationAccept
+    request: Request,
+    accounts: Here,
+    shown: Annotated[Page, page("accept_invitation")],
+    db: Db,
+    at: Now,
+    data: InvitationAccept,
 ) -> Response:
     """Open an account for whoever was asked in, with the roles he was promised, and sign him in."""
-    session, token = await service.accept_invitation(accounts, db, data, at=at)
-    if shown.html:
-        return shown.done(b"", username=data.username)
-    return answer_sign_in(accounts, session, token, cookie=data.cookie, status=201)
+    if data.cookie:
+        admit_cookie(request, accounts)
+    opened = await service.accept_invitation(accounts, db, data, at=at)
+    told = shown.done(b"", username=data.username, signed_in=data.cookie) if shown.html else None
+    return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, status=201, page=told)

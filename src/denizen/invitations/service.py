@@ -33,8 +33,7 @@ from denizen.onetime.errors import LinkInvalid
 from denizen.roles.crud import can_sign_in
 from denizen.roles.errors import RoleNotFound
 from denizen.roles.service import check_grantable, grant_roles, permissions_of
-from denizen.sessions.models import Session
-from denizen.sessions.service import open_session
+from denizen.sessions.service import Opened, open_session
 from denizen.users.service import judge_account, store_account
 
 KEPT_AFTER: Final = timedelta(days=30)
@@ -212,9 +211,7 @@ async def find_invitation(accounts: Accounts, token: str, *, at: datetime) -> In
     return found
 
 
-async def accept_invitation(
-    accounts: Accounts, db: AsyncSession, data: InvitationAccept, *, at: datetime
-) -> tuple[Session, str]:
+async def accept_invitation(accounts: Accounts, db: AsyncSession, data: InvitationAccept, *, at: datetime) -> Opened:
     """Open an account for somebody who was asked in, give it the roles, and sign him in.
 
     Args:

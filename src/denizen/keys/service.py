@@ -48,15 +48,7 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
 
 async def write_last_uses(accounts: Accounts) -> None:
     """Store the last uses that requests noticed, off their way: a read is no write."""
-    uses = accounts.noticed.pop("key", {})
-    if not uses:
-        return
-    try:
-        async with accounts.writing() as db:
-            await crud.note_last_uses(db, uses)
-    except BaseException:
-        accounts.noticed["key"] = uses | accounts.noticed["key"]  # for the next run; what came meanwhile is later
-        raise
+    await accounts.write_noticed("key", crud.note_last_uses)
 
 
 @dataclass(frozen=True, slots=True)
