@@ -52,6 +52,7 @@ class Accounts:
         refusals: told what was refused.
         sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
+        holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
@@ -72,6 +73,7 @@ class Accounts:
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
     sign_up: SignUp | None = None
+    holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))

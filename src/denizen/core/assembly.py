@@ -48,6 +48,7 @@ def assemble(
         refusals=tuple(each for feature in features for each in feature.refusals),
         sign_up=next((feature.sign_up for feature in features if feature.sign_up is not None), None),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
+        holdings=tuple(each for feature in features for each in feature.holdings),
         prefix=prefix,
         clock=clock,
     )

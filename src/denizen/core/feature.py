@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -58,6 +59,19 @@ class Cleaner:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """What a room stores about one person, for when he asks for all of it.
+
+    Attributes:
+        name: what he finds it under: `sessions`.
+        read: gives it, as what JSON can be made of: all there is of that person, and no secret, digests included.
+    """
+
+    name: str
+    read: Callable[[AsyncSession, UUID], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A room's contribution.
 
@@ -71,6 +85,7 @@ class Feature:
         refusals: are told what was refused, after the rollback and before the answer.
         sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
+        holdings: what is stored about a person.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
     """
@@ -84,5 +99,6 @@ class Feature:
     refusals: tuple[Refusal, ...] = ()
     sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
+    holdings: tuple[Holding, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()

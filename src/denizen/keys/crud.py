@@ -111,6 +111,12 @@ async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     return (await db.scalars(query)).all()
 
 
+async def list_open_keys_of(db: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """Return the ids of one person's keys that nobody has ended."""
+    query = select(Key.id).where(Key.user_id == user_id, Key.revoked_at.is_(None)).order_by(Key.id)
+    return (await db.scalars(query)).all()
+
+
 async def revoke_keys(db: AsyncSession, ids: Sequence[UUID], *, at: datetime) -> None:
     """End keys."""
     await db.execute(
@@ -130,3 +136,12 @@ async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> Non
     )
     # In one order everywhere, so that two processes never wait for each other's rows crosswise.
     await db.execute(change, [{"key": key_id, "used_at": uses[key_id]} for key_id in sorted(uses)])
+
+
+_TOLD = tuple(column for column in Key.__table__.c if column.key != "token_digest")
+
+
+async def describe_keys(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's keys, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Key.user_id == user_id).order_by(Key.id))
+    return [row._asdict() for row in rows]

@@ -144,6 +144,18 @@ async def _within_maker(
     return expires_at or made_with.expires_at
 
 
+async def revoke_keys_of(db: AsyncSession, user_id: UUID, *, at: datetime) -> None:
+    """End all keys of one person, and all that were made with them; whether he may is for the caller of this to know.
+
+    Args:
+        db: a writing session; it is not committed.
+        user_id: whose.
+        at: now.
+    """
+    for key_id in await crud.list_open_keys_of(db, user_id):
+        await revoke_key(db, key_id, by=None, at=at)
+
+
 async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: datetime) -> int:
     """End a key, and with it all that were made with it.
 

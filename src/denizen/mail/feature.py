@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature
+from denizen.core.feature import Feature, Holding
+from denizen.mail.crud import describe_mails
 
-FEATURE = Feature("mail")
+FEATURE = Feature("mail", holdings=(Holding("mails", describe_mails),))

@@ -214,3 +214,12 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
 
 async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
     return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))
+
+
+_TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
+
+
+async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's sign-ins, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
+    return [row._asdict() for row in rows]

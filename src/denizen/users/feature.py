@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.core.feature import CommandGroup, Feature
+from denizen.core.feature import CommandGroup, Feature, Holding
+from denizen.users.crud import describe_user
 
 
 def _routers() -> tuple[Any, ...]:
@@ -19,4 +20,9 @@ def _commands() -> Any:
     return app
 
 
-FEATURE = Feature("users", routers=_routers, commands=(CommandGroup("users", _commands),))
+FEATURE = Feature(
+    "users",
+    routers=_routers,
+    holdings=(Holding("account", describe_user),),
+    commands=(CommandGroup("users", _commands),),
+)
