@@ -46,6 +46,7 @@ GROUPS = {
     "invitations": "Invite people, look at invitations, take them back.",
     "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
+    "mail": "Look at mails, and send them.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""

@@ -62,6 +62,7 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     """Run every check, those that need no database first. Never raises for what a check is there to find."""
     for look in (_secret, _sign_up, _addresses):
         yield look(settings)
+    yield await _mail(settings)
     path = settings.sqlite_path
     if path is not None:
         for finding in _files(path, settings.admin_link_path):
@@ -140,6 +141,33 @@ def _addresses(settings: Settings) -> Finding:
             "Name only your proxies in DENIZEN_TRUSTED_PROXIES.",
         )
     return Finding("addresses", State.OK, f"Links begin with {settings.base_url}{settings.prefix}.")
+
+
+async def _mail(settings: Settings) -> Finding:
+    """Ask the mail server for everything but to take a mail."""
+    from denizen.mail.adapters.smtp import Connection, MailServer
+    from denizen.mail.errors import MailNotSent
+    from denizen.mail.templates import check
+
+    faults = [] if settings.mail_templates is None else check(settings.mail_templates, settings.mail_language)
+    if faults:
+        return Finding("mail", State.FAIL, f"Templates: {'; '.join(faults)}.", "Mend DENIZEN_MAIL_TEMPLATES.")
+    if settings.mail_url is None:
+        return Finding("mail", State.OK, "There is no mail server; mails are kept: denizen mail list.")
+    server = MailServer.of(settings)
+    connection = Connection(server)
+    try:
+        smtp = await connection.open()
+        encrypted = smtp.get_transport_info("sslcontext") is not None
+    except MailNotSent as error:
+        return Finding("mail", State.FAIL, f"{error}.", "Look whether it is up, and DENIZEN_MAIL_URL right.")
+    finally:
+        await connection.close()
+    if not encrypted and server.host not in {"localhost", "127.0.0.1", "::1"}:
+        found = f"{server.where} offers no TLS: links that open accounts cross the network in clear."
+        return Finding("mail", State.WARN, found, "Use a server that offers STARTTLS, or smtps://.")
+    signed_in = " and signs this server in" if server.user is not None else ""
+    return Finding("mail", State.OK, f"{server.where} answers{signed_in}.")
 
 
 def _files(path: Path, link_file: Path) -> Iterator[Finding]:

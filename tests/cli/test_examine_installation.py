@@ -55,6 +55,7 @@ async def test_healthy_sqlite_installation_is_all_ok(look: Examine) -> None:
         "secret",
         "signup",
         "addresses",
+        "mail",
         "files",
         "disk",
         "file_system",

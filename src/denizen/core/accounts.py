@@ -33,6 +33,9 @@ def utc_now() -> datetime:
 
 MAX_TOKEN_LENGTH = 4096
 
+Meter = Callable[[str, str, float], None]
+"""Is told what was done, of what kind, and how many; see `Accounts.count`."""
+
 
 @dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Accounts:
@@ -57,6 +60,8 @@ class Accounts:
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
         batching: held by the one batch that may be written at a time, so that others come in between.
+        wakers: end the pause of a job of that name, where one runs; see `wake`.
+        meters: are told what `count` is told.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -78,7 +83,26 @@ class Accounts:
     clock: Callable[[], datetime] = utc_now
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
+    meters: list[Meter] = field(default_factory=list)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def wake(self, job: str) -> None:
+        """Let a job run now, and not when its pause is over. Nothing happens in a process where it does not run."""
+        waker = self.wakers.get(job)
+        if waker is not None:
+            waker()
+
+    def count(self, what: str, kind: str, number: float = 1) -> None:
+        """Tell whoever keeps figures that something was done: `count("mails", "sent")`.
+
+        Args:
+            what: of which figure.
+            kind: one of a few, written down in the code; never what somebody sent.
+            number: how many.
+        """
+        for meter in self.meters:
+            meter(what, kind, number)
 
     def public_url(self, path: str) -> str:
         """Give the address of `path` as people reach it: from `DENIZEN_BASE_URL`, never from a request."""

@@ -32,7 +32,7 @@ class Job:
     """Something done again and again while an installed application has its database open.
 
     Attributes:
-        name: for the logs.
+        name: for the logs, and for `Accounts.wake`.
         every: seconds between the end of one run and the start of the next.
         run: one run; what it raises is logged and the next run comes all the same.
         last: run once more when the install is closed, as it is when the application stops.

@@ -104,6 +104,12 @@ async def delete_ended(db: AsyncSession, *, before: datetime, limit: int) -> int
     return len((await db.execute(gone.execution_options(**_QUIETLY))).all())
 
 
+async def describe_invitations(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of the invitation that one person accepted, but for what opened it."""
+    query = select(*_COLUMNS).where(Invitation.user_id == user_id).order_by(Invitation.id)
+    return [row._asdict() for row in await db.execute(query)]
+
+
 def _opens(digest: bytes, at: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         Invitation.token_digest == digest,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.feature import Cleaner, CommandGroup, Feature
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
 from denizen.invitations import crud
 from denizen.invitations.service import KEPT_AFTER
 
@@ -34,5 +34,6 @@ FEATURE = Feature(
     routers=_routers,
     ahead=True,
     cleaners=(Cleaner("old invitations", _clean),),
+    holdings=(Holding("invitations", crud.describe_invitations),),
     commands=(CommandGroup("invitations", _commands),),
 )
