@@ -138,7 +138,7 @@ class Accounts(BaseModel):
         ge=1,
         le=64,
     )
-    hash_queue: int = _about(64, "Passwords that may wait for a thread. More are a 503.", ge=2, le=10_000)
+    hash_queue: int = _about(128, "Passwords that may wait for a thread. More are a 503.", ge=2, le=10_000)
     password_min_length: int = _about(
         8, "Shortest password, in characters; NIST asks for 15 where it is the only factor.", ge=8, le=64
     )

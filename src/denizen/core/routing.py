@@ -232,7 +232,8 @@ def _described(route: Any, path: str) -> Dependant:
     """
     prefix = route.path.removesuffix(path)
     plain: Dependant = route.dependant
-    besides = [Dependant(call=each.call.beside(prefix)) for each in plain.dependencies if hasattr(each.call, "beside")]
+    schemes = [beside(prefix) for each in plain.dependencies if (beside := getattr(each.call, "beside", None))]
+    besides = [Dependant(call=scheme) for scheme in schemes]
     return replace(plain, dependencies=[*plain.dependencies, *besides]) if besides else plain
 
 
