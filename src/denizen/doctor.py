@@ -63,9 +63,9 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     for look in (_secret, _sign_up, _addresses):
         yield look(settings)
     yield await _mail(settings)
-    path, key_file = settings.sqlite_path, settings.first_key_path
-    if path is not None and key_file is not None:
-        for finding in _files(path, key_file):
+    path = settings.sqlite_path
+    if path is not None:
+        for finding in _files(path, settings.admin_link_path):
             yield finding
     reached = await _reached(settings, database)
     yield reached
@@ -176,22 +176,22 @@ async def _mail(settings: Settings) -> Finding:
     return Finding("mail", State.OK, f"{server.where} answers{signed_in}.")
 
 
-def _files(path: Path, key_file: Path) -> Iterator[Finding]:
+def _files(path: Path, link_file: Path) -> Iterator[Finding]:
     """The SQLite file and the folder and disk that it is in."""
     folder = path.absolute().parent
     if not folder.is_dir():
         yield Finding("files", State.FAIL, f"There is no folder {folder}.", "Make it, or correct DENIZEN_DATABASE_URL.")
         return
-    yield _permissions(path, folder, key_file)
+    yield _permissions(path, folder, link_file)
     yield _disk(path, folder)
     yield _file_system(folder)
 
 
-def _permissions(path: Path, folder: Path, key_file: Path) -> Finding:
+def _permissions(path: Path, folder: Path, link_file: Path) -> Finding:
     private = [
         path,
         *(path.with_name(path.name + end) for end in ("-wal", ".secret")),
-        key_file,
+        link_file,
         Path(".env"),
     ]
     there = [one for one in private if one.exists()]

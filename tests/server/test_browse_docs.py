@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import Browser, find_chromium
+from tests.cli.test_serve import become_administrator
 from tests.server.running import free_port
 
 pytestmark = [
@@ -50,7 +51,7 @@ def answers(url: str) -> bool:
 
 
 def test_a_person_authorizes_creates_and_lists_in_the_browser(served: str, tmp_path: Path) -> None:
-    key = (tmp_path / "denizen.key").read_text().strip()
+    key = become_administrator(served, tmp_path / "denizen.admin-link")
     with Browser() as browser:
         browser.open(f"{served}/docs")
         browser.click(AUTHORIZE)

@@ -54,6 +54,7 @@ class Accounts:
         listeners: told every event.
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
         holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
@@ -79,6 +80,7 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    sign_up: SignUp | None = None
     holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
@@ -206,6 +208,9 @@ class Accounts:
 
 Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
 """Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""
+
+SignUp = Callable[[Accounts, AsyncSession, Any], Awaitable[None]]
+"""Takes what a stranger wants his account to be, in a writing session that has not begun; makes no account yet."""
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]
 """Recognises the bearer of a token at an instant (UTC).

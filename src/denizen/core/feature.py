@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts, Authenticator, Refusal
+from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp
 from denizen.core.events import Guard, Listener
 
 
@@ -83,6 +83,7 @@ class Feature:
         listeners: are told every event, in its transaction.
         guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
         refusals: are told what was refused, after the rollback and before the answer.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
         holdings: what is stored about a person.
         commands: of the `denizen` program.
@@ -96,6 +97,7 @@ class Feature:
     listeners: tuple[Listener, ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
     holdings: tuple[Holding, ...] = ()
     commands: tuple[CommandGroup, ...] = ()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, func, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -120,11 +120,6 @@ async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None, use
     """
     statement = _PAGES[user_id is not None, after is not None]
     return await reads.rows(statement, limit=limit, after=after, user_id=user_id)
-
-
-async def count_keys(db: AsyncSession) -> int:
-    """Count all keys there ever were."""
-    return int((await db.execute(select(func.count()).select_from(Key))).scalar_one())
 
 
 async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:

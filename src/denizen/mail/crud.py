@@ -37,6 +37,9 @@ SHOWN: Final = (
 """What lists show of a mail: not what it says."""
 
 
+_TOLD: Final = tuple(column for column in Mail.__table__.c if column.key not in {"content", "claim"})
+
+
 class Claimed(NamedTuple):
     """A mail that this process may send."""
 

@@ -60,6 +60,7 @@ async def issue(
     user_id: UUID | None = None,
     email: str | None = None,
     payload: Mapping[str, Any] | None = None,
+    token: str | None = None,
     alone: bool = True,
 ) -> str:
     """Make a token for one purpose; earlier ones of the same person for the same purpose open nothing any more.
@@ -75,12 +76,13 @@ async def issue(
         user_id: whose it is.
         email: where it is sent.
         payload: put by, sealed, for when it is spent; plain JSON.
+        token: that opens it, where it has to be made again later; 256 bits that nobody can guess.
         alone: `False` lets earlier ones be.
 
     Returns:
         The token, which nobody will see again.
     """
-    token = new_token(_PURPOSES[purpose])
+    token = token or new_token(_PURPOSES[purpose])
     if alone:
         await crud.delete_tokens(db, new_id() if user_id is None else user_id, purposes=[purpose])
     await _store(accounts, db, purpose, token, at=at, lifetime=lifetime, user_id=user_id, email=email, payload=payload)
@@ -184,6 +186,12 @@ async def peek(accounts: Accounts, purpose: str, token: str, *, at: datetime) ->
     async with accounts.database.read.session() as db:
         row = await crud.find_token(db, digest(token), purpose=purpose, at=at) if _fits(purpose, token) else None
         return _opened(accounts, row)
+
+
+async def look_again(accounts: Accounts, db: AsyncSession, purpose: str, *, at: datetime) -> Opened | None:
+    """Look what the latest token that is nobody's would open for a purpose, where there is one."""
+    row = await crud.find_latest(db, purpose=purpose, at=at)
+    return None if row is None else _opened(accounts, row)
 
 
 def _fits(purpose: str, token: str) -> bool:

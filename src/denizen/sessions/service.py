@@ -24,7 +24,8 @@ from denizen.sessions.models import Session
 from denizen.sessions.values import caller_of
 from denizen.users.errors import UserNotFound
 
-_NOTICE_AFTER_SECONDS: Final = 60.0
+NOTICE_AFTER: Final = timedelta(minutes=1)
+_NOTICE_AFTER_SECONDS: Final = NOTICE_AFTER.total_seconds()
 IMPERSONATION_LIFE: Final = timedelta(minutes=15)
 FAILED: Final = "The name and the password do not fit, or nobody signs in to this account just now."
 

@@ -21,6 +21,20 @@ class UserCreated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SignedUp(Event):
+    """A stranger opened an account of his own, whose address nobody has proved yet.
+
+    Attributes:
+        after: the address.
+    """
+
+    action = "user.signed_up"
+
+    user_id: UUID
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class UserUpdated(Event):
     """An account was changed.
 
