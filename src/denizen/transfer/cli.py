@@ -44,7 +44,7 @@ from denizen.transfer.schemas import (
     described,
     read_mappings,
 )
-from denizen.transfer.service import MAX_BATCH, Import, export_users, plan_export
+from denizen.transfer.service import Import, export_users, plan_export
 
 app = typer.Typer()
 
@@ -78,7 +78,9 @@ async def import_(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Leave out columns that accounts do not have.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=20_000, help="Rows in one transaction, at most.")] = MAX_BATCH,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=20_000, help="Rows in one transaction, at most.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring in accounts from a CSV or NDJSON file. A row that cannot go in is told, and stops no other.

@@ -66,7 +66,8 @@ def restore(text: str) -> str:
 
 
 def _name(text: str) -> str | None:
-    return restore(text.strip()) or None
+    name = text.strip()
+    return (restore(name) if name[:1] == "'" else name) or None
 
 
 def _boolean(text: str) -> bool:
