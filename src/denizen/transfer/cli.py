@@ -103,7 +103,7 @@ async def import_(
         reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
         work = Work(
             kind="import",
-            source=file,
+            source=_shown(file),
             options=described(options, form, renamed, ignore_unknown=ignore_unknown),
             source_digest=None if dry_run else await source.digest(accounts),
             bytes_total=source.size,
@@ -188,6 +188,11 @@ async def _collecting_seldom() -> AsyncIterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _shown(name: str | Path) -> str:
+    """Give a file's name as text: it may be any bytes, of which Python makes what no encoding has."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _check_files(file: str, report: Path | None, *, resume: bool, dry_run: bool) -> None:
@@ -316,7 +321,7 @@ def _tell(out: Output, running: Import, seconds: float, report: Path | None, *, 
     for result in summary.problems:
         out.line(f"  line {result.line}: {result.message} ({result.code})")
     if summary.refused > len(summary.problems):
-        out.line(f"All of them are in {report}." if report else "Say --report results.csv for all of them.")
+        out.line(f"All of them are in {_shown(report)}." if report else "Say --report results.csv for all of them.")
 
 
 # --- What an export writes -----------------------------------------------------------------------------
