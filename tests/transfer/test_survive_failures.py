@@ -89,6 +89,30 @@ async def test_what_a_full_disk_stopped_goes_on_once_there_is_room(accounts: Acc
     assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
 
 
+async def test_no_room_for_temporary_files_is_told_and_the_import_goes_on_once_there_is(
+    accounts: Accounts, stored: Stored
+) -> None:
+    def importing() -> Import:
+        return Import(accounts, in_pieces(people(5000)), make_reader("csv"), ImportOptions(), max_batch=200)
+
+    running = importing()
+    running._seen._scratch.execute("PRAGMA max_page_count=5")  # as a full disk would have it
+    await running.begin()
+    with pytest.raises(StorageFull, match="TMPDIR"):
+        _ = [part async for part in running.results()]
+    assert running.held is not None
+    job = await jobs.find_job(accounts, running.held.job_id)
+    assert job.state == "failed"
+    assert job.position == len(await stored()) + 1 > 200  # the header's line
+
+    again = importing()
+    await again.begin(job)
+    results = [result async for part in again.results() for result in part]
+
+    assert [result.outcome for result in results] == ["created"] * 5000
+    assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
+
+
 @pytest.mark.slow
 async def test_a_database_that_dies_leaves_whole_batches() -> None:
     with Postgres(durable=True) as server:

@@ -192,6 +192,12 @@ class MatchMissing(RowRefused):
     code = "match_missing"
 
 
+class VersionExhausted(RowRefused):
+    """`upsert`: the account has the highest version that there is."""
+
+    code = "version_exhausted"
+
+
 class AccountRepeated(RowRefused):
     """The account that this row would change was brought or changed by an earlier row of the file."""
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import lt
 from typing import Any, Final
 
-from denizen.core.errors import DenizenError
+from denizen.core.errors import DenizenError, StorageFull
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
 from denizen.transfer.crud import KINDS, Taken
-from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable
-from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
+from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
+from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
 from denizen.users.errors import TAKEN
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -54,16 +55,22 @@ class Seen:
         self._last = ""
 
     def _line(self, mark: bytes) -> int | None:
-        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
+        found = self._find("SELECT line FROM seen WHERE mark = ?", mark)
         return None if found is None else int(found[0])
+
+    def _find(self, sql: str, asked: bytes | str) -> tuple[Any, ...] | None:
+        with _no_room_told():
+            found: tuple[Any, ...] | None = self._scratch.execute(sql, (asked,)).fetchone()
+        return found
 
     def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
         self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
 
     def _write(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        self._scratch.execute("BEGIN")
-        self._scratch.executemany(sql, rows)
-        self._scratch.execute("COMMIT")
+        with _no_room_told():
+            self._scratch.execute("BEGIN")
+            self._scratch.executemany(sql, rows)
+            self._scratch.execute("COMMIT")
 
     def add_results(self, results: Iterable[RowResult]) -> None:
         """Keep which line brought or changed which account."""
@@ -84,9 +91,7 @@ class Seen:
 
     def line_of(self, user_id: str) -> int | None:
         """Return the line that brought or changed an account; `None` for one that no line did."""
-        found = self._scratch.execute(
-            "SELECT ids, lines FROM runs WHERE first <= ? ORDER BY first DESC LIMIT 1", (user_id,)
-        ).fetchone()
+        found = self._find("SELECT ids, lines FROM runs WHERE first <= ? ORDER BY first DESC LIMIT 1", user_id)
         if found is not None and (place := found[0].find(user_id)) >= 0:
             return int(array("q", found[1])[place // (len(user_id) + 1)])
         return self._line(_id_bytes(user_id))
@@ -111,6 +116,20 @@ class Seen:
     def close(self) -> None:
         """Erase it."""
         self._scratch.close()
+
+
+@contextmanager
+def _no_room_told() -> Iterator[None]:
+    """Say which disk it is that has no room: the database's may have plenty."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageFull(
+            "There is no room for temporary files right now. What was imported is in, and can be gone on with.",
+            retry_after=60,
+            private="There is no room for temporary files. Make some, or name a folder that has some in TMPDIR; then "
+            "go on with the import.",
+        ) from error
 
 
 def _id_bytes(user_id: str) -> bytes:
@@ -245,6 +264,8 @@ class Plan:
         }
         if not values:
             return old
+        if old.version == MAX_VERSION:
+            raise VersionExhausted("The account of this row was changed as often as its version can count.")
         new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
         if new.username is not None:
             check_username_email(new.username, new.email)

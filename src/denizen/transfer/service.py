@@ -306,9 +306,9 @@ class Import:
 
     def _has_advanced(self, results: Sequence[RowResult], summary: Summary) -> None:
         self.summary = summary
-        self._seen.add_results(results)
         if self.held is not None:
             self.held.parts += 1
+        self._seen.add_results(results)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

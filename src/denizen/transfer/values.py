@@ -37,11 +37,10 @@ from denizen.transfer.errors import (
     ValueTooLong,
     VersionInvalid,
 )
-from denizen.transfer.schemas import Account, ImportOptions
+from denizen.transfer.schemas import MAX_VERSION, Account, ImportOptions
 from denizen.users.models import MAX_HASH_LENGTH
 
 _NOTHING: Final = frozenset[str]()
-_MAX_VERSION: Final = 2**31 - 1
 _MAX_PASSWORD: Final = 4096
 _IDS: Final = 32
 """Ids that are made together."""
@@ -91,8 +90,8 @@ def _is_active(value: Any) -> bool:
 
 
 def _version(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_VERSION:
-        raise VersionInvalid(f"version is a whole number from 1 to {_MAX_VERSION}.", field="version")
+    if type(value) is not int or not 1 <= value <= MAX_VERSION:
+        raise VersionInvalid(f"version is a whole number from 1 to {MAX_VERSION}.", field="version")
     return value
 
 
