@@ -35,6 +35,7 @@ from denizen.jobs.service import (
 )
 from denizen.transfer.adapters.formats import format_of, make_reader, make_writer
 from denizen.transfer.adapters.sources import Source
+from denizen.transfer.errors import FileChanged
 from denizen.transfer.schemas import (
     Format,
     ImportOptions,
@@ -285,12 +286,12 @@ def _noting(out: Output, running: Import, file: str) -> Iterator[None]:
     """Say how far an import came that was stopped."""
     try:
         yield
-    except BaseException:
-        summary = running.summary
+    except BaseException as error:
+        summary, anew = running.summary, file == "-" or isinstance(error, FileChanged)
         if running.held is not None and summary.rows:
             out.say(
                 f"Stopped. The rows up to line {summary.last_line} are done, {summary.created:,} accounts created. "
-                + ("Import the rest of it anew." if file == "-" else "With --resume the same command goes on there.")
+                + ("Import the rest of it anew." if anew else "With --resume the same command goes on there.")
             )
         raise
 
