@@ -37,7 +37,7 @@ _BATCH_SECONDS: Final = 0.4
 _SLICE_SECONDS: Final = 0.002
 """How long rows are checked before the event loop gets a turn."""
 
-_SHORT_SLICE_SECONDS: Final = 0.0005
+_SHORT_SLICE_SECONDS: Final = 0.001
 """The same where others had something to do in the last turn: requests, of which each needs several."""
 
 _IDLE_SECONDS: Final = 0.0002
