@@ -114,6 +114,6 @@ async def plan_of(db: AsyncSession, kind: str, statement: str, parameters: Any) 
     connection = await db.connection()
     if kind == "sqlite":
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [str(detail) for _, _, _, detail in rows]
+        return [str(row._tuple()[-1]) for row in rows]
     await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-    return [row[0] for row in await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
+    return [str(row[0]) for row in await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
