@@ -16,7 +16,7 @@ from denizen.settings import Settings
 from tests.conftest import SECRET
 from tests.openapi.document import SNAPSHOT, document, written
 
-OPEN = {"read_health", "read_readiness", "sign_in"}
+OPEN = {"read_health", "read_readiness", "list_public_keys", "refresh_tokens", "sign_in"}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,12 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    acts = "run|sign|reauthenticate|impersonate"
-    verbs = {"post": f"create|{acts}", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
+    verbs = {
+        "post": "create|run|refresh|introspect|sign|reauthenticate|impersonate",
+        "get": "list|get|read|export",
+        "patch": "update",
+        "delete": "delete|revoke",
+    }
     for verb, operation in operations(api):
         assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
         assert operation["summary"]

@@ -27,7 +27,7 @@ from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsMissing, Scope
+from denizen.core.auth import Caller, CredentialsMissing, Scope, is_permission
 from denizen.core.cookies import credentials_of
 from denizen.core.database import Reader
 from denizen.core.origin import CALLER
@@ -118,7 +118,10 @@ class Bearer(HTTPBearer):
         optional: let somebody without credentials through, as `None`; bad credentials are a 401 all the same.
     """
 
-    def __init__(self, *scopes: Scope, which: Which = None, optional: bool = False) -> None:
+    def __init__(self, *scopes: str, which: Which = None, optional: bool = False) -> None:
+        for scope in scopes:
+            if not is_permission(scope):
+                raise ValueError(f"{scope!r} is not a permission: take one of Scope, or a name like notes:write.")
         super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
         self._which = which
         self._scopes = scopes
@@ -198,8 +201,8 @@ class Dependencies:
         self.optional_caller = Depends(Bearer(which=self._of, optional=True))
         self.current_caller = self.requires()
 
-    def requires(self, *scopes: Scope) -> Any:
-        """Give a dependency that lets through only callers of this install who hold all of `scopes`."""
+    def requires(self, *scopes: str) -> Any:
+        """Give a dependency that lets through only callers of this install who hold all of `scopes`; see `requires`."""
         return Depends(Bearer(*scopes, which=self._of))
 
 
@@ -230,8 +233,15 @@ OptionalCaller = Annotated[Caller | None, _REQUESTED.optional_caller]
 CurrentCaller = Annotated[Caller, _REQUESTED.current_caller]
 
 
-def requires(*scopes: Scope) -> Any:
-    """Give a dependency that lets through only callers who hold all of `scopes`."""
+def requires(*scopes: str) -> Any:
+    """Give a dependency that lets through only callers who hold all of `scopes`.
+
+    Args:
+        scopes: of `Scope`, or a host's own: any name such as `notes:write`, which roles and keys then may carry.
+
+    Raises:
+        ValueError: one of them is no permission, so that nobody could hold it: it is misspelt.
+    """
     return _REQUESTED.requires(*scopes)
 
 
@@ -239,3 +249,4 @@ CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]
 CanWriteUsers = Annotated[Caller, requires(Scope.USERS_WRITE)]
 CanImportUsers = Annotated[Caller, requires(Scope.USERS_IMPORT)]
 CanWriteKeys = Annotated[Caller, requires(Scope.KEYS_WRITE)]
+CanReadAudit = Annotated[Caller, requires(Scope.AUDIT_READ)]

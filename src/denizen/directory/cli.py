@@ -43,6 +43,9 @@ async def list_(
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those that are deleted and not yet erased; goes with --limit alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List accounts, a page at a time. With --json, standard error tells where the list goes on, as JSON too.
@@ -65,6 +68,9 @@ async def list_(
     asked |= {"count": "exact" if count else None, "order_by": order_by}
     # What was not said is not asked for: a search goes with few things.
     query = UserQuery.model_validate({name: value for name, value in asked.items() if value is not None})
+    if deleted:
+        await _list_deleted(query, Output(as_json))
+        return
     async with open_accounts() as accounts:
         page = await service.list_users(accounts.database.read, accounts.cursors, query)
     out = Output(as_json)
@@ -77,6 +83,15 @@ async def list_(
         out.say(f"More: --cursor {page.next_cursor}")
     if page.cut:
         out.say("More were found: type more, or say --limit.")
+
+
+async def _list_deleted(query: UserQuery, out: Output) -> None:
+    if query.model_fields_set - {"limit"}:
+        raise Invalid("--deleted goes with --limit alone.")
+    async with open_accounts() as accounts:
+        rows = await crud.list_deleted(accounts.database.read, limit=query.limit)
+    found = [dict(zip(crud.DELETED_FIELDS, row, strict=True)) for row in rows]
+    out.table(found, columns=("id", "username", "email", "deleted_at", "erase_at"), empty="No deleted accounts.")
 
 
 @app.command()
@@ -241,8 +256,9 @@ async def _edit_all(
 
 
 def _preview(row: Mapping[str, Any], data: UserUpdate) -> dict[str, Any]:
-    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in data if row[name] != value}
-    return {**row, **{name: text for name, text in new.items() if name in data.model_fields_set}}
+    named = data.model_dump(include=data.model_fields_set)
+    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in named.items() if row[name] != value}
+    return {**row, **new}
 
 
 def _word(value: object) -> str:

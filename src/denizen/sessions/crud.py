@@ -23,6 +23,17 @@ Row = tuple[Any, ...]
 
 _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
+_idle_since = bindparam("idle_since", type_=UtcDateTime())
+
+_NOT_OVER: Final = (
+    Session.expires_at > _at,
+    User.is_active,
+    User.deleted_at.is_(None),
+    or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+)
+IS_OPEN: Final = (*_NOT_OVER, Session.last_used_at > _idle_since)
+"""What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
+
 _OPEN = Statement(
     select(
         Session.id,
@@ -38,10 +49,7 @@ _OPEN = Statement(
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        Session.expires_at > _at,
-        User.is_active,
-        User.deleted_at.is_(None),
-        or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+        *_NOT_OVER,
     ),
     shown=True,
 )
@@ -106,11 +114,7 @@ async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> N
 _SHOWN = tuple(getattr(Session, name) for name in STORED_FIELDS)
 _LIST = (
     select(*_SHOWN)
-    .where(
-        Session.user_id == bindparam("user_id"),
-        Session.expires_at > _at,
-        Session.last_used_at > bindparam("idle_since", type_=UtcDateTime()),
-    )
+    .where(Session.user_id == bindparam("user_id"), Session.expires_at > _at, Session.last_used_at > _idle_since)
     .order_by(Session.id)
 )
 _LISTED = Statement(_LIST, shown=True)
@@ -207,6 +211,22 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
         gone = delete(Session).where(Session.id.in_(over.with_for_update(skip_locked=True)), column <= over_since)
         deleted += len(await _ended(db, gone))
     return deleted
+
+
+_TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
+
+
+async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's sign-ins, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
+    return [row._asdict() for row in rows]
+
+
+async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
+    await db.execute(gone.execution_options(**_QUIETLY))
 
 
 async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:

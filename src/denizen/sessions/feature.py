@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.events import Event
-from denizen.core.feature import Cleaner, CommandGroup, Feature, Job
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
+from denizen.roles.events import RoleChanged, RoleRevoked
 from denizen.sessions import crud
 from denizen.sessions.service import end_sessions, idle_since_of, recognise, write_last_uses
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
@@ -28,6 +29,10 @@ async def _end(db: AsyncSession, event: Event) -> None:
             await end_sessions(db, event.user_id, reason="deleted")
         case UserUpdated() if event.after.get("is_active") is False:
             await end_sessions(db, event.user_id, reason="deactivated")
+        case RoleRevoked():
+            await end_sessions(db, event.user_id, reason="role taken")
+        case RoleChanged() if event.lost:
+            await crud.delete_sessions_of_role(db, event.role_id)
 
 
 async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
@@ -52,6 +57,7 @@ FEATURE = Feature(
     authenticators=(recognise,),
     listeners=(_end,),
     cleaners=(Cleaner("expired sign-ins", _clean),),
+    holdings=(Holding("sessions", crud.describe_sessions),),
     commands=(CommandGroup("sessions", _commands),),
     jobs=(Job("write last uses of sign-ins", every=20.0, run=write_last_uses, last=True),),
 )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
+from denizen.core.events import record
 from denizen.core.types import format_utc
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
@@ -240,7 +241,7 @@ def _without_hash(row: Account, taken: Taken, options: ImportOptions, seen: Seen
     if options.mode == "create":
         return _clash(row, taken, {}, seen)
     key = MATCH_KEYS[options.match]
-    holder = taken[key].get(getattr(row, key))
+    holder = crud.find_match(taken, key, getattr(row, key))
     if holder is None:
         return None
     if options.mode == "skip":
@@ -274,6 +275,8 @@ async def write_rows(
         await crud.update_accounts(db, run.updated)
         if run.created and len(await crud.insert_accounts(db, run.created)) < len(run.created):
             raise Raced
+    for event in plan.events:
+        await record(db, event)
     return plan.results
 
 

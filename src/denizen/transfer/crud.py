@@ -49,11 +49,15 @@ KINDS: Final = tuple(TAKEN)
 """The columns that two accounts cannot share, in the order in which a clash is told."""
 
 Taken = Mapping[str, Mapping[str, str]]
-"""By column: who (an id) holds which value."""
+"""By column: who (an id) holds which value. Under `HIDDEN` those of them who are deleted: their names stay taken, and
+nobody finds them by one."""
+
+HIDDEN: Final = "hidden"
 
 _TYPES: Final = {
     "id": "uuid",
     "is_active": "boolean",
+    "email_verified_at": "timestamptz",
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "version": "integer",
@@ -116,11 +120,11 @@ async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
 
 _HOLDERS_ON: Final = {
     "sqlite": """
-        SELECT json_group_array(json_array(u.{column}, u.id))
+        SELECT json_group_array(json_array(u.{column}, u.id, u.deleted_at))
         FROM json_each(:wanted) AS w CROSS JOIN denizen_users AS u ON u.{column} = w.value
     """,
     "postgresql": """
-        SELECT CAST(json_agg(json_build_array(u.{column}, u.id)) AS text) FROM denizen_users AS u
+        SELECT CAST(json_agg(json_build_array(u.{column}, u.id, u.deleted_at)) AS text) FROM denizen_users AS u
         WHERE u.{column} IN (SELECT CAST(jsonb_array_elements_text(CAST(:wanted AS jsonb)) AS {type}))
     """,
 }
@@ -135,7 +139,7 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
     """Return who holds what `accounts` ask for, as it is now."""
     dialect = (await db.connection()).dialect.name
     asked = list(accounts)
-    taken: dict[str, dict[str, str]] = {}
+    taken: dict[str, dict[str, str]] = {HIDDEN: {}}
     for column in KINDS:
         place = Account._fields.index(column)
         wanted = [value for account in asked if (value := account[place]) is not None]
@@ -143,15 +147,24 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
         if wanted:
             answer = await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})
             found = answer.scalar_one() or "[]"
-        taken[column] = dict(json.loads(found))
+        holders = json.loads(found)
+        taken[column] = {value: user_id for value, user_id, _ in holders}
+        taken[HIDDEN].update((user_id, user_id) for _, user_id, deleted_at in holders if deleted_at is not None)
     return taken
+
+
+def find_match(taken: Taken, column: str, value: str | None) -> str | None:
+    """Give the account that is found by a value; nobody who is deleted is."""
+    holder = None if value is None else taken[column].get(value)
+    return None if holder is None or holder in taken[HIDDEN] else holder
 
 
 _READ: Final = {
     "sqlite": "SELECT json_group_array(json_array({values})) "
-    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value",
+    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value AND u.deleted_at IS NULL",
     "postgresql": "SELECT CAST(json_agg(json_build_array({values})) AS text) FROM (SELECT * FROM denizen_users "
-    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) ORDER BY id {lock}) AS u",
+    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) AND deleted_at IS NULL "
+    "ORDER BY id {lock}) AS u",
 }
 _VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
 
@@ -261,7 +274,8 @@ def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
 
     Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
     """
-    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    # Over those that are hidden too, which takes the index alone: a part then has a few rows less.
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), deleted=True)
     behind = bindparam("size", type_=Integer()) - 1
     return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
 

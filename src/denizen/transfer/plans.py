@@ -11,14 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from denizen.core.errors import DenizenError
+from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
-from denizen.transfer.crud import KINDS, Taken
+from denizen.transfer.crud import KINDS, Taken, find_match
 from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
 from denizen.users.errors import TAKEN
+from denizen.users.events import EmailChanged, PasswordChanged
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "username": ("username", "username_key", "username_skeleton"),
@@ -26,6 +29,7 @@ _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "external_id": ("external_id",),
     "full_name": ("full_name",),
     "is_active": ("is_active",),
+    "email_verified_at": ("email_verified_at",),
     "hashed_password": ("hashed_password",),
 }
 """What each column of a row sets in an account that is there. The others never change one."""
@@ -128,6 +132,7 @@ class Plan:
     Attributes:
         results: of the rows judged so far.
         runs: what is to be written, one run after the other.
+        events: what ends what was sent to an address, or signed in with a password, that is another now.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class Plan:
     ) -> None:
         self.results: list[RowResult] = []
         self.runs = [Run()]
+        self.events: list[Event] = []
         self._options = options
         self._key = MATCH_KEYS[options.match]
         self._taken = {column: dict(holders) for column, holders in taken.items()}
@@ -155,7 +161,7 @@ class Plan:
 
     def _judge(self, row: Account) -> RowResult:
         key = getattr(row, self._key)
-        holder = None if key is None or self._options.mode == "create" else self._taken[self._key].get(key)
+        holder = None if self._options.mode == "create" else find_match(self._taken, self._key, key)
         if holder is None:
             return self._create(row)
         if self._options.mode == "skip":
@@ -216,6 +222,8 @@ class Plan:
         }
         if not values:
             return old
+        if "email_key" in values:  # nobody has proved the new one, but where the row says so
+            values.setdefault("email_verified_at", row.email_verified_at)
         new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
         if new.username is not None:
             check_username_email(new.username, new.email)
@@ -233,6 +241,12 @@ class Plan:
             if value is not None:
                 self._taken[column].pop(value, None)
                 run.freed.add((column, value))
+        if old.email_key != new.email_key:
+            self.events.append(
+                EmailChanged(UUID(new.id), "administrator", before={"email": old.email}, after={"email": new.email})
+            )
+        if old.hashed_password != new.hashed_password:
+            self.events.append(PasswordChanged(UUID(new.id), "imported"))
         if self._options.dry_run:
             self._note_move(old, new, moved)
 
@@ -283,5 +297,5 @@ class Plan:
 def matched(rows: Iterable[Account], taken: Taken, options: ImportOptions) -> list[str]:
     """Give the ids of the accounts that rows match, each once."""
     key = MATCH_KEYS[options.match]
-    holders = taken[key]
-    return list(dict.fromkeys(holder for row in rows if (holder := holders.get(getattr(row, key))) is not None))
+    found = (find_match(taken, key, getattr(row, key)) for row in rows)
+    return list(dict.fromkeys(holder for holder in found if holder is not None))

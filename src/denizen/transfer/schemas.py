@@ -28,13 +28,19 @@ EXPORTED: Final = (
     "external_id",
     "full_name",
     "is_active",
+    "email_verified_at",
+    "suspended_at",
+    "suspended_until",
     "created_at",
     "updated_at",
     "version",
 )
 """The columns of an export, in order; `hashed_password` comes last where it is asked for."""
 
-COLUMNS: Final = (*EXPORTED, "hashed_password", "password")
+IGNORED: Final = frozenset({"suspended_at", "suspended_until"})
+"""Columns of an export that an import leaves out: nobody is suspended or let back in by a file."""
+
+COLUMNS: Final = (*(name for name in EXPORTED if name not in IGNORED), "hashed_password", "password")
 """The columns that an import knows."""
 
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
@@ -148,6 +154,7 @@ class Account(NamedTuple):
     full_name: str | None
     hashed_password: str | None
     is_active: bool
+    email_verified_at: str | None
     created_at: str
     updated_at: str
     version: int

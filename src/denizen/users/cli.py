@@ -1,4 +1,4 @@
-"""`denizen users create | show | delete`."""
+"""`denizen users suspend | unsuspend | delete | restore`; what tells of roles too is in the room of roles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from denizen.core.commands import Json, Output, ask_password, command, confirm, open_accounts
-from denizen.users import crud, service
+from denizen.core.commands import Json, Output, command, confirm, open_accounts
+from denizen.users import crud, states
 from denizen.users.models import User
-from denizen.users.schemas import READ_FIELDS, UserUpdate
+from denizen.users.schemas import READ_FIELDS, Suspension, UserUpdate
 
 app = typer.Typer(help="Create, find, change and delete accounts; bring them in and take them out.")
 
@@ -30,67 +30,80 @@ def named(cleared: Iterable[str] = (), **options: Any) -> UserUpdate:
     return UserUpdate.model_validate(given | dict.fromkeys(cleared))
 
 
+def states_of(user: User) -> dict[str, Any]:
+    """Give what only those who look after accounts see, where there is something."""
+    names = ("suspension_reason", "deleted_at", "erase_at")
+    return {name: value for name in names if (value := getattr(user, name)) is not None}
+
+
 @app.command()
 @command
-async def create(
-    email: Annotated[str | None, typer.Option(help="E-mail address.")] = None,
-    username: Annotated[str | None, typer.Option(help="Username.")] = None,
-    full_name: Annotated[str | None, typer.Option(help="Full name.")] = None,
-    external_id: Annotated[str | None, typer.Option(help="What another system calls this person.")] = None,
-    inactive: Annotated[bool, typer.Option("--inactive", help="Cannot sign in yet.")] = False,
-    no_password: Annotated[bool, typer.Option("--no-password", help="Nobody signs in to it with a password.")] = False,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
-    ] = False,
+async def suspend(
+    who: Who,
+    reason: Annotated[str | None, typer.Option(help="Why; for administrators.")] = None,
+    until: Annotated[str | None, typer.Option(help="When it ends by itself: 2026-03-01T00:00:00Z.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Create an account. Asks for its password, which is never given as an argument.
+    """Suspend an account: nobody signs in to it, and its sign-ins end.
 
-    Example: denizen users create --username ada --email ada@example.org --full-name "Ada Lovelace"
+    Example: denizen users suspend ada --reason "Chargeback under review" --until 2026-03-01T00:00:00Z
     """
-    data = named(username=username, email=email, full_name=full_name, external_id=external_id)
-    password = None if no_password else ask_password(stdin=password_stdin)
+    given = {name: value for name, value in (("reason", reason), ("until", until)) if value is not None}
+    said = Suspension.model_validate(given)
     async with open_accounts() as accounts:
         async with accounts.writing() as db:
-            user = await service.create_account(
-                accounts,
-                db,
-                username=data.username,
-                email=data.email,
-                full_name=data.full_name,
-                external_id=data.external_id,
-                is_active=not inactive,
-                password=password,
-            )
-        Output(as_json).row(facts(user), title="Created")
+            user = await crud.find_user(db, who)
+            row = await states.suspend_user(db, user.id, reason=said.reason, until=said.until, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Suspended")
 
 
 @app.command()
 @command
-async def show(who: Who, as_json: Json = False) -> None:
-    """Show one account.
+async def unsuspend(who: Who, as_json: Json = False) -> None:
+    """End a suspension.
 
-    Example: denizen users show ada@example.org
+    Example: denizen users unsuspend ada
     """
-    async with open_accounts() as accounts, accounts.database.read.session() as db:
-        Output(as_json).row(facts(await crud.find_user(db, who)))
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who)
+            row = await states.unsuspend_user(db, user.id, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Not suspended")
 
 
 @app.command()
 @command
 async def delete(
     who: Who,
+    erase: Annotated[bool, typer.Option("--erase", help="For good, and at once.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an account, at once and for good.
+    """Delete an account: it is hidden at once, and erased once DENIZEN_DELETE_GRACE (30 days) is over.
+
+    With --erase it is erased now, one that waits for that too.
 
     Example: denizen users delete ada@example.org
     """
     async with open_accounts() as accounts:
         async with accounts.database.read.session() as db:
-            user = await crud.find_user(db, who)
-        confirm(f"Erase {user.username or user.email} ({user.id})?", yes=yes)
+            user = await crud.find_user(db, who, deleted=erase)
+        for_good = erase or not accounts.settings.delete_grace
+        confirm(f"{'Erase' if for_good else 'Delete'} {user.username or user.email} ({user.id})?", yes=yes)
         async with accounts.writing() as db:
-            await service.erase_user(db, user.id, versions=None)
-        Output(as_json).row({"id": user.id, "deleted": True}, title="Deleted")
+            at = await states.delete_user(accounts, db, user.id, versions=None, at=accounts.clock(), erase=erase)
+        Output(as_json).row({"id": user.id, "deleted": True, "erase_at": at}, title="Erased" if for_good else "Deleted")
+
+
+@app.command()
+@command
+async def restore(who: Who, as_json: Json = False) -> None:
+    """Restore an account that is deleted and not yet erased.
+
+    Example: denizen users restore ada@example.org
+    """
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who, deleted=True)
+            row = await states.restore_user(db, user.id, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Restored")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.core.feature import CommandGroup, Feature
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
+from denizen.users.crud import describe_user
+from denizen.users.states import erase_due
 
 
 def _routers() -> tuple[Any, ...]:
@@ -19,4 +21,10 @@ def _commands() -> Any:
     return app
 
 
-FEATURE = Feature("users", routers=_routers, commands=(CommandGroup("users", _commands),))
+FEATURE = Feature(
+    "users",
+    routers=_routers,
+    cleaners=(Cleaner("deleted accounts", erase_due),),
+    holdings=(Holding("account", describe_user),),
+    commands=(CommandGroup("users", _commands),),
+)

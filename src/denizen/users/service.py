@@ -1,4 +1,9 @@
-"""Acts on accounts that are more than one statement: opening one, changing its names."""
+"""Acts on accounts that are more than one statement: opening one, changing it; what moves it from one state to another
+is in `states`.
+
+Those that take a `caller` ask whether he may do that to this account (`core.events.guard`); that he may do such
+things at all, whoever calls them has asked. `None` is the operator, or a host's own code, and may.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope
-from denizen.core.events import record
+from denizen.core.events import guard, record
 from denizen.core.hashing import Lane
-from denizen.core.identifiers import Identity, identify
+from denizen.core.identifiers import Identity, email_key, identify
 from denizen.core.rates import address_key, enforce
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
-from denizen.users import crud
+from denizen.users import crud, plans
 from denizen.users.crud import Row
 from denizen.users.errors import SignUpClosed
-from denizen.users.events import UserCreated, UserDeleted, UserUpdated
+from denizen.users.events import EmailChanged, UserCreated, UserUpdated
 from denizen.users.models import User
-from denizen.users.schemas import READ_FIELDS, UserCreate, UserUpdate
+from denizen.users.schemas import READ_FIELDS, OwnUpdate, UserCreate, UserUpdate
 
 
 async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User:
@@ -163,19 +168,23 @@ def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addres
 async def change_user(
     db: AsyncSession,
     user_id: UUID,
-    data: UserUpdate,
+    data: UserUpdate | OwnUpdate,
     *,
     versions: AbstractSet[int] | None,
     at: datetime,
     many: bool = False,
+    caller: Caller | None = None,
 ) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
+
+    An address that an administrator sets has been proved by nobody, and what was sent to the old one opens nothing now.
 
     Args:
         db: a writing session.
         versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
         many: as for `store_account`.
+        caller: who asks.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
@@ -184,9 +193,15 @@ async def change_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
+        Invalid: his own account, and a field that nobody sets on his own.
+        NotWhileImpersonating: an address, by somebody in somebody else's place.
+        BeyondCaller: an account that may do what the caller may not.
     """
     named = data.model_dump(include=data.model_fields_set)
+    plans.check_change(caller, user_id, named)
+    await guard(db, caller, [user_id])
     values: dict[str, Any] = dict(named)
+    old_email: str | None = None
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
         # is needed, and held.
@@ -196,21 +211,15 @@ async def change_user(
         before = dict(zip(READ_FIELDS, held, strict=True))
         identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
         values |= identity._asdict()
+        if "email" in named and identity.email_key != (before["email"] and email_key(before["email"])):
+            values["email_verified_at"] = None
+            old_email = before["email"]
     row = await crud.update_user(db, user_id, values, versions=versions, at=at)
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
     await record(db, UserUpdated(user_id, tuple(sorted(named)), after=named))
+    if "email_verified_at" in values:
+        changed = EmailChanged(user_id, "administrator", before={"email": old_email}, after={"email": values["email"]})
+        await record(db, changed)
     return row
-
-
-async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
-    """Delete an account and, through their foreign keys, the rows that belong to it.
-
-    Raises:
-        UserNotFound, UserChanged: nothing to delete, or none of those versions.
-    """
-    number = await search.get_number(db, user_id)
-    await crud.delete_user(db, user_id, versions=versions)
-    await search.forget_number(db, number)
-    await record(db, UserDeleted(user_id))

@@ -30,7 +30,7 @@ from denizen.transfer.errors import (
     RowTooLong,
     VersionInvalid,
 )
-from denizen.transfer.schemas import COLUMNS, TEXTS, ImportOptions, Row, unknown_columns
+from denizen.transfer.schemas import COLUMNS, IGNORED, TEXTS, ImportOptions, Row, unknown_columns
 
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_LINES: Final = 10_000
@@ -307,7 +307,7 @@ class CsvReader:
         if len(set(known)) < len(known):
             twice = next(name for name in known if known.count(name) > 1)
             raise ColumnRepeated(f"The column {twice} is there twice.", field=twice)
-        unknown = [name for name in names if name and name not in COLUMNS]
+        unknown = [name for name in names if name and name not in COLUMNS and name not in IGNORED]
         if unknown and not self._ignore_unknown:
             raise unknown_columns(unknown)
 
