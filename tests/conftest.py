@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import hypothesis
 import pytest
@@ -25,7 +27,11 @@ from denizen.core.deps import installs_of
 from denizen.core.hashing import NullHasher
 from denizen.keys.service import issue_key
 from denizen.migrations import runner
+from denizen.roles.schemas import RoleCreate
+from denizen.roles.service import define_role, grant_roles
+from denizen.sessions.service import open_session
 from denizen.settings import Settings
+from denizen.users.service import create_account
 from tests.postgres import Postgres
 
 # Property tests look for wrong answers; how long one example takes on a busy machine is not their business.
@@ -46,6 +52,22 @@ PATIENT: dict[str, Any] = {
 
 MakeKey = Callable[..., Awaitable[dict[str, str]]]
 MakeUser = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who has signed in.
+
+    Attributes:
+        headers: that carry the sign-in.
+    """
+
+    id: UUID
+    username: str
+    headers: dict[str, str]
+
+
+MakePerson = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture(scope="session")
@@ -213,5 +235,32 @@ def make_user(client: AsyncClient) -> MakeUser:
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    return make
+
+
+@pytest.fixture
+def make_person(accounts: Accounts) -> MakePerson:
+    """Make an account without a password that has signed in, and may do some things.
+
+    `make_person("users:read", roles=["admin"])`: a role of its own for its permissions, beside those named.
+    """
+    count = iter(range(1, 1_000_000))
+
+    async def make(*permissions: str, roles: Sequence[str] = (), **fields: Any) -> Person:
+        number = next(count)
+        username = f"somebody{number}"
+        at = accounts.clock()
+        async with accounts.writing() as db:
+            user = await create_account(
+                accounts, db, **{"username": username, "email": f"{username}@example.org", **fields}
+            )
+            names = list(roles)
+            if permissions:
+                data = RoleCreate(name=f"of-{username}", permissions=set(permissions))
+                names.append((await define_role(db, data, caller=None, at=at)).name)
+            await grant_roles(db, user.id, names, caller=None, at=at)
+            _, token = await open_session(accounts, db, user.id, method="password", at=at)
+        return Person(user.id, username, {"Authorization": f"Bearer {token}"})
 
     return make

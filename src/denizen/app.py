@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import re
 import sys
@@ -248,7 +249,9 @@ class _Jobs:
             return
         # In a context of their own: what the first request put into its log lines is not theirs.
         self._running = [
-            asyncio.create_task(_repeat(job, self._accounts), name=job.name, context=contextvars.Context())
+            asyncio.create_task(
+                _repeat(job, self._accounts, self._bell(job)), name=job.name, context=contextvars.Context()
+            )
             for job in self._jobs
         ]
 
@@ -264,15 +267,25 @@ class _Jobs:
                 if job.last:
                     await _run_once(accounts, job)
 
+    def _bell(self, job: Job) -> asyncio.Event:
+        """Give what `Accounts.wake` rings: a new one each time, since it belongs to the loop that waits for it."""
+        bell, accounts = asyncio.Event(), self._accounts()
+        if accounts is not None:
+            accounts.wakers[job.name] = bell.set
+        return bell
+
     def _here(self) -> list[asyncio.Task[None]]:
         """Give those of this event loop: tasks end with their loop, and cannot be cancelled from another."""
         loop = asyncio.get_running_loop()
         return [task for task in self._running if task.get_loop() is loop and not task.done()]
 
 
-async def _repeat(job: Job, install: weakref.ref[Accounts]) -> None:
+async def _repeat(job: Job, install: weakref.ref[Accounts], bell: asyncio.Event) -> None:
     while True:
-        await asyncio.sleep(job.every)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(job.every):
+                await bell.wait()
+        bell.clear()
         accounts = install()
         if accounts is None:
             return

@@ -40,9 +40,15 @@ SHARED: dict[str, Any] = {
 
 GROUPS = {
     "users": "Create, find, change and delete accounts; bring them in and take them out.",
+    "roles": "Define roles, give and take them.",
     "search": "Check the search index, and rebuild it.",
     "keys": "Make, list and revoke API keys.",
+    "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
+    "mail": "Look at mails, and send them.",
+    "audit": "Look at what happened.",
+    "signing-keys": "Look at the keys that sign access tokens, and change them.",
+    "housekeeping": "Delete what has expired.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""

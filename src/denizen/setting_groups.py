@@ -138,7 +138,7 @@ class Accounts(BaseModel):
         ge=1,
         le=64,
     )
-    hash_queue: int = _about(64, "Passwords that may wait for a thread. More are a 503.", ge=2, le=10_000)
+    hash_queue: int = _about(128, "Passwords that may wait for a thread. More are a 503.", ge=2, le=10_000)
     password_min_length: int = _about(
         8, "Shortest password, in characters; NIST asks for 15 where it is the only factor.", ge=8, le=64
     )
@@ -203,7 +203,7 @@ class Accounts(BaseModel):
         "or `smtps://host:465`. Without one, mails wait in the database: `denizen mail list`.",
         repr=False,
     )
-    mail_from: types.Text | None = _about(
+    mail_from: types.Sender | None = _about(
         None,
         "Who mails come from, such as `Example <accounts@example.com>`.",
         shown="`no-reply@` and the host of `DENIZEN_BASE_URL`",

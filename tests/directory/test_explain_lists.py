@@ -24,7 +24,7 @@ from denizen.directory.crud import Shape, count_query, count_users, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
-from denizen.keys.crud import _FIRST_PAGE, _LATER_PAGE, _OPEN
+from denizen.keys.crud import _OPEN, _PAGES
 from denizen.users.crud import _BY_ID
 
 COUNT = 100_000
@@ -98,8 +98,10 @@ def statements() -> Explained:
     yield "one account", _BY_ID, {"id": new_id()}
     yield "who calls", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
     yield "one key", _KEY_BY_ID, {"id": new_id()}
-    yield "keys", _FIRST_PAGE, {"limit": 11}
-    yield "keys further on", _LATER_PAGE, {"limit": 11, "after": new_id()}
+    yield "keys", _PAGES[False, False], {"limit": 11}
+    yield "keys further on", _PAGES[False, True], {"limit": 11, "after": new_id()}
+    yield "keys of one person", _PAGES[True, False], {"limit": 11, "user_id": new_id()}
+    yield "keys of one person further on", _PAGES[True, True], {"limit": 11, "user_id": new_id(), "after": new_id()}
     behind: dict[str, tuple[Any, ...]] = {"id": (new_id(),), "username": ("u7",), "email": ("u7@example.org",)}
     for asked in LISTS:
         for sign in ("", "-"):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from denizen.app import install
+from denizen.settings import Settings
+from tests.conftest import SECRET
 from tests.openapi.document import SNAPSHOT, document, written
 
-OPEN = {"read_health", "read_readiness"}
+OPEN = {"read_health", "read_readiness", "list_public_keys", "refresh_tokens", "sign_in"}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,12 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    verbs = {"post": "create|run", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
+    verbs = {
+        "post": "create|run|refresh|introspect|sign|reauthenticate|impersonate",
+        "get": "list|get|read|export",
+        "patch": "update",
+        "delete": "delete|revoke",
+    }
     for verb, operation in operations(api):
         assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
         assert operation["summary"]
@@ -43,23 +53,39 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
         assert len(operation["tags"]) == 1
 
 
-def test_needing_a_key_is_declared(api: dict[str, Any]) -> None:
-    [scheme] = api["components"]["securitySchemes"]
+def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
+    schemes = api["components"]["securitySchemes"]
+    either: list[dict[str, Any]] = [{"API key": []}, {"Sign-in": []}]
     needed = {operation["operationId"]: operation.get("security", []) for _, operation in operations(api)}
 
-    assert needed.pop("create_user") == [{scheme: []}, {}]
-    assert {name for name, schemes in needed.items() if not schemes} == OPEN
-    assert all(schemes == [{scheme: []}] for name, schemes in needed.items() if name not in OPEN)
-    assert (
-        api["components"]["securitySchemes"][scheme] | {"type": "http", "scheme": "bearer"}
-        == (api["components"]["securitySchemes"][scheme])
-    )
+    assert needed.pop("create_user") == [*either, {}]
+    assert {name for name, named in needed.items() if not named} == OPEN
+    assert all(named == either for name, named in needed.items() if name not in OPEN)
+    assert schemes.keys() == {"API key", "Sign-in"}
+    assert (schemes["API key"]["type"], schemes["API key"]["scheme"]) == ("http", "bearer")
+    assert schemes["Sign-in"]["flows"] == {"password": {"scopes": {}, "tokenUrl": "/auth/login"}}
+
+
+def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> None:
+    """And that of a second install the other one's."""
+    app = FastAPI()
+    for prefix in ("/accounts", "/team/a"):
+        settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/accounts.db", secret_key=SECRET)
+        install(app, prefix=prefix, settings=settings)
+
+    schemes = app.openapi()["components"]["securitySchemes"]
+
+    found = {each["flows"]["password"]["tokenUrl"] for each in schemes.values() if each["type"] == "oauth2"}
+    assert found == {"/accounts/auth/login", "/team/a/auth/login"}
+    assert found <= app.openapi()["paths"].keys()
+    kinds = app.openapi()["paths"]["/team/a/keys/"]["get"]["security"]
+    assert kinds == [{"API key": []}, {"Sign-in team-a": []}]
 
 
 def test_bodies_have_examples(api: dict[str, Any]) -> None:
     bodies = [operation["requestBody"] for _, operation in operations(api) if "requestBody" in operation]
 
-    assert len(bodies) == 5  # one is a file, whose form is its own
+    assert len(bodies) == 7  # one is a file, whose form is its own
     for body in (body for body in bodies if "application/json" in body["content"]):
         schema = named(api, body["content"]["application/json"]["schema"])
         properties = [schema["properties"][name] for name in schema.get("required", [])]

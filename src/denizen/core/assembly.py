@@ -47,6 +47,7 @@ def assemble(
         guards=tuple(each for feature in features for each in feature.guards),
         refusals=tuple(each for feature in features for each in feature.refusals),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
+        holdings=tuple(each for feature in features for each in feature.holdings),
         prefix=prefix,
         clock=clock,
     )

@@ -6,6 +6,7 @@ Rooms that issue credentials contribute an `Authenticator` (`Feature.authenticat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Scope(StrEnum):
     INVITATIONS_WRITE = "invitations:write"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
+    TOKENS_INTROSPECT = "tokens:introspect"
 
 
 SCOPES: dict[Scope, str] = {
@@ -45,6 +47,7 @@ SCOPES: dict[Scope, str] = {
     Scope.INVITATIONS_WRITE: "invite people",
     Scope.AUDIT_READ: "read what happened",
     Scope.METRICS_READ: "read the figures of the server",
+    Scope.TOKENS_INTROSPECT: "ask whose a token is, and what its holder may do",
 }
 """Every scope with what it lets its holder do."""
 
@@ -57,9 +60,29 @@ def covers(held: AbstractSet[str], wanted: AbstractSet[str]) -> bool:
     return EVERYTHING in held or wanted <= held
 
 
+def covered(held: AbstractSet[str], wanted: AbstractSet[str]) -> frozenset[str]:
+    """Give as much of `wanted` as who holds `held` may do."""
+    return frozenset(wanted if EVERYTHING in held else wanted & held)
+
+
 def known_scopes(names: Iterable[str]) -> frozenset[Scope]:
-    """Read stored scopes. What a newer release has added is left out: it is not known what it allows."""
+    """Give those of `names` that Denizen itself asks for."""
     return frozenset(scope for scope in Scope if scope.value in frozenset(names))
+
+
+MAX_PERMISSION_LENGTH: Final = 64
+_PERMISSION: Final = re.compile(r"[a-z][a-z0-9_-]*(?::[a-z][a-z0-9_-]*)+")
+_OWN_AREAS: Final = frozenset(scope.value.partition(":")[0] for scope in Scope)
+
+
+def is_permission(name: str) -> bool:
+    """Whether `name` can be a permission: one of `Scope`, or one of a host's own, such as `notes:write`.
+
+    In the areas that are ours (`users:`, `keys:` ...) only ours are: a misspelt one would allow nothing, in silence.
+    """
+    if len(name) > MAX_PERMISSION_LENGTH or _PERMISSION.fullmatch(name) is None:
+        return False
+    return name.partition(":")[0] not in _OWN_AREAS or name in frozenset(Scope)
 
 
 class CredentialsMissing(Unauthorized):

@@ -70,7 +70,46 @@ def credentials_of(request: Request, accounts: Accounts) -> str | None:
     return f"Bearer {token}"
 
 
+def token_of(request: Request, accounts: Accounts) -> tuple[str, bool]:
+    """Give the token by which the caller was recognised, and whether it came in a cookie.
+
+    Args:
+        request: of a caller who was recognised.
+        accounts: where.
+    """
+    sent = request.headers.get("authorization")
+    if sent is None:
+        return cookie_of(request, accounts) or "", True
+    return sent.partition(" ")[2].strip(), False
+
+
+def cookie_of(request: Request, accounts: Accounts) -> str | None:
+    """Give the token in the cookie of a sign-in, whether it opens anything or not."""
+    return request.cookies.get(cookie_name(accounts))
+
+
+def admit_cookie(request: Request, accounts: Accounts) -> None:
+    """Let somebody sign in by cookie, or say why not; asked before his password is looked at.
+
+    Raises:
+        CookieRefused: people use this install over plain http, and not on their own machine.
+        CsrfFailed: a page of another site asks, which would sign people in as somebody else.
+    """
+    if not _is_https(accounts) and not _is_loopback(accounts) and not accounts.settings.insecure_cookies:
+        raise CookieRefused(
+            "Cookies are for https. Set DENIZEN_BASE_URL to an https address, or sign in without a cookie."
+        )
+    _check_site(request, accounts)
+
+
 def _check_csrf(request: Request, accounts: Accounts, token: str) -> None:
+    _check_site(request, accounts)
+    shown = request.headers.get(CSRF_HEADER, "")
+    if not hmac.compare_digest(shown.encode(), csrf_token(accounts, token).encode()):
+        raise CsrfFailed("Send the csrf_token of the sign-in as X-CSRF-Token.")
+
+
+def _check_site(request: Request, accounts: Accounts) -> None:
     headers = request.headers
     allowed = {_origin_of(accounts.settings.base_url), *accounts.settings.cors_origins}
     origin = headers.get("origin")
@@ -78,25 +117,15 @@ def _check_csrf(request: Request, accounts: Accounts, token: str) -> None:
         raise CsrfFailed("This request comes from a page of another site.")
     if origin is None and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise CsrfFailed("This request comes from a page of another site.")
-    shown = headers.get(CSRF_HEADER, "")
-    if not hmac.compare_digest(shown.encode(), csrf_token(accounts, token).encode()):
-        raise CsrfFailed("Send the csrf_token of the sign-in as X-CSRF-Token.")
 
 
 def set_cookie(response: Response, accounts: Accounts, token: str, *, max_age: int) -> None:
-    """Hand the token of a sign-in to a browser, out of the reach of scripts.
+    """Hand the token of a sign-in to a browser, out of the reach of scripts; `admit_cookie` was asked before.
 
     Args:
         max_age: seconds.
-
-    Raises:
-        CookieRefused: people use this install over plain http, and not on their own machine.
     """
     https = _is_https(accounts)
-    if not https and not _is_loopback(accounts) and not accounts.settings.insecure_cookies:
-        raise CookieRefused(
-            "Cookies are for https. Set DENIZEN_BASE_URL to an https address, or sign in without a cookie."
-        )
     response.set_cookie(
         cookie_name(accounts), token, max_age=max_age, path="/", secure=https, httponly=True, samesite="lax"
     )

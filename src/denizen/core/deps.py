@@ -23,11 +23,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsMissing, Scope
+from denizen.core.auth import Caller, CredentialsMissing, Scope, is_permission
 from denizen.core.cookies import credentials_of
 from denizen.core.database import Reader
 from denizen.core.origin import CALLER
@@ -118,7 +118,10 @@ class Bearer(HTTPBearer):
         optional: let somebody without credentials through, as `None`; bad credentials are a 401 all the same.
     """
 
-    def __init__(self, *scopes: Scope, which: Which = None, optional: bool = False) -> None:
+    def __init__(self, *scopes: str, which: Which = None, optional: bool = False) -> None:
+        for scope in scopes:
+            if not is_permission(scope):
+                raise ValueError(f"{scope!r} is not a permission: take one of Scope, or a name like notes:write.")
         super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
         self._which = which
         self._scopes = scopes
@@ -138,11 +141,33 @@ class Bearer(HTTPBearer):
                 return None
             raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and a token.")
         request.scope[CALLER] = caller
-        caller.must(*self._scopes)
+        self.judge(caller, accounts)
         return caller
 
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who is known and may not.
 
-_ABOUT_KEYS = "An API key, `dzk_...`. `denizen serve` shows the first one; `denizen keys create` makes more."
+        Raises:
+            ScopeMissing: he lacks a scope.
+        """
+        caller.must(*self._scopes)
+
+    def beside(self, prefix: str) -> OAuth2PasswordBearer:
+        """Give the scheme that OpenAPI names beside this one: the same header, with a token that a password is traded
+        for at this address.
+        """
+        word = prefix.strip("/").replace("/", "-")
+        return OAuth2PasswordBearer(
+            f"{prefix}/auth/login",
+            scheme_name=f"Sign-in {word}".strip(),
+            description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
+        )
+
+
+_ABOUT_KEYS = (
+    "An API key, `dzk_...`, or the token of a sign-in. `denizen serve` shows the first key; `denizen keys create` "
+    "makes more."
+)
 
 
 class Dependencies:
@@ -176,8 +201,8 @@ class Dependencies:
         self.optional_caller = Depends(Bearer(which=self._of, optional=True))
         self.current_caller = self.requires()
 
-    def requires(self, *scopes: Scope) -> Any:
-        """Give a dependency that lets through only callers of this install who hold all of `scopes`."""
+    def requires(self, *scopes: str) -> Any:
+        """Give a dependency that lets through only callers of this install who hold all of `scopes`; see `requires`."""
         return Depends(Bearer(*scopes, which=self._of))
 
 
@@ -208,8 +233,15 @@ OptionalCaller = Annotated[Caller | None, _REQUESTED.optional_caller]
 CurrentCaller = Annotated[Caller, _REQUESTED.current_caller]
 
 
-def requires(*scopes: Scope) -> Any:
-    """Give a dependency that lets through only callers who hold all of `scopes`."""
+def requires(*scopes: str) -> Any:
+    """Give a dependency that lets through only callers who hold all of `scopes`.
+
+    Args:
+        scopes: of `Scope`, or a host's own: any name such as `notes:write`, which roles and keys then may carry.
+
+    Raises:
+        ValueError: one of them is no permission, so that nobody could hold it: it is misspelt.
+    """
     return _REQUESTED.requires(*scopes)
 
 
@@ -217,3 +249,4 @@ CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]
 CanWriteUsers = Annotated[Caller, requires(Scope.USERS_WRITE)]
 CanImportUsers = Annotated[Caller, requires(Scope.USERS_IMPORT)]
 CanWriteKeys = Annotated[Caller, requires(Scope.KEYS_WRITE)]
+CanReadAudit = Annotated[Caller, requires(Scope.AUDIT_READ)]

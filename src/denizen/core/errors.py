@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class DenizenError(Exception):
         retry_after: whole seconds after which trying again makes sense.
         private: the sentence for the operator instead, for logs and the command line: it may name files. It is what
             `str()` gives.
+
+    Attributes:
+        user_id: whom it is about, where that is known and whoever asks must not be told: for the audit.
     """
 
     code: ClassVar[str] = "error"
@@ -49,6 +53,7 @@ class DenizenError(Exception):
         self.field = field
         self.errors = tuple(errors)
         self.retry_after = retry_after
+        self.user_id: UUID | None = None
 
 
 class Invalid(DenizenError):
@@ -128,11 +133,36 @@ class Stale(Conflict):
     title = "Changed meanwhile"
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit on how often, as clients are told of it.
+
+    Attributes:
+        name: of the limit, lower-case ASCII: `guesses`.
+        most: how many.
+        per: in so many seconds.
+    """
+
+    name: str
+    most: int
+    per: int
+
+
 class TooMany(DenizenError):
-    """A limit on how often is used up; `retry_after` says for how long."""
+    """A limit on how often is used up; `retry_after` says for how long.
+
+    Args:
+        detail: as of `DenizenError`.
+        retry_after: whole seconds, at least 1.
+        quota: the limit, where clients are to know it.
+    """
 
     code = "too_many_requests"
     title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, quota: Quota | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.quota = quota
 
 
 class Unavailable(DenizenError):

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
 from fastapi import APIRouter
@@ -187,6 +187,8 @@ class Route(APIRoute):
         straight = direct(route.dependant)
         overridable = route.dependency_overrides_provider
 
+        route.dependant = _described(route, self.path)  # for OpenAPI alone: what answers has the plain one
+
         async def answer(plain: Request) -> Response:
             scope = plain.scope
             limit = own_limit if own_limit is not None else scope.get(MAX_BODY_SIZE, DEFAULT_MAX_BODY_SIZE)
@@ -220,6 +222,19 @@ def _document_errors(route: Any) -> None:
     route.response_fields.setdefault(
         "problem", create_model_field(name="Problem", type_=DenizenProblem, mode="serialization")
     )
+
+
+def _described(route: Any, path: str) -> Dependant:
+    """Give what a route depends on, and beside each scheme of credentials the other ones that do as well.
+
+    FastAPI documents a scheme for each dependency. A second dependency would be solved for every request, only to be
+    shown in `/docs`; so it stands in a copy that nobody solves.
+    """
+    prefix = route.path.removesuffix(path)
+    plain: Dependant = route.dependant
+    schemes = [beside(prefix) for each in plain.dependencies if (beside := getattr(each.call, "beside", None))]
+    besides = [Dependant(call=scheme) for scheme in schemes]
+    return replace(plain, dependencies=[*plain.dependencies, *besides]) if besides else plain
 
 
 class Router(APIRouter):

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature
+from datetime import datetime
 
-FEATURE = Feature("limits")
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.feature import Cleaner, Feature
+from denizen.limits import crud
+
+
+async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    return await crud.delete_expired(db, at=at, limit=limit)
+
+
+FEATURE = Feature("limits", cleaners=(Cleaner("expired limits", _clean),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
@@ -16,8 +16,9 @@ class Limit(Base):
     Attributes:
         digest: of which limit, for whom: keyed by the install's secret, so that nobody reads from the table who tried
             to sign in from where.
-        count: how many, for limits that count.
-        free_at: until when whoever comes has to wait; for limits on rates, when all that was taken is paid off.
+        count: how many, for limits that count; for limits on rates, when all that was taken is paid off, in
+            microseconds since 1970: both databases can add to a number alike, and not to a time.
+        free_at: until when whoever comes has to wait.
         expires_at: when it is as if it had never been.
     """
 
@@ -28,6 +29,6 @@ class Limit(Base):
     )
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    count: Mapped[int]
+    count: Mapped[int] = mapped_column(BigInteger)
     free_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -59,6 +59,11 @@ def _opens(digest: bytes, purpose: str, at: datetime) -> tuple[Any, ...]:
     return OneTimeToken.token_digest == digest, OneTimeToken.purpose == purpose, OneTimeToken.expires_at > at
 
 
+async def delete_token(db: AsyncSession, digest: bytes) -> None:
+    """Delete one, whether it opens anything or not."""
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.token_digest == digest).execution_options(**_QUIETLY))
+
+
 async def delete_tokens(db: AsyncSession, user_id: UUID, *, purposes: Sequence[str] | None = None) -> None:
     """Delete what waits to be opened by one person: of some purposes, or all."""
     gone = delete(OneTimeToken).where(OneTimeToken.user_id == user_id)

@@ -2,6 +2,52 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature
+from typing import Any
 
-FEATURE = Feature("roles")
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.events import INSTALL, Event
+from denizen.core.feature import CommandGroup, Feature, Holding
+from denizen.roles.crud import describe_roles
+from denizen.roles.service import check_administrator_may_go, guard_people
+from denizen.users.events import UserDeleted, UserSuspended, UserUpdated
+
+
+def _routers() -> tuple[Any, ...]:
+    from denizen.roles.routes import router
+
+    return (router,)
+
+
+def _commands() -> Any:
+    from denizen.roles.cli import app
+
+    return app
+
+
+def _commands_of_users() -> Any:
+    from denizen.roles.cli import users
+
+    return users
+
+
+async def _leave_an_administrator(db: AsyncSession, event: Event) -> None:
+    """Undo, by raising, what would leave nobody with the role `admin`."""
+    match event:
+        case UserDeleted() | UserSuspended():
+            going = event.user_id
+        case UserUpdated() if event.after.get("is_active") is False:
+            going = event.user_id
+        case _:
+            return
+    await check_administrator_may_go(db, going, at=db.info[INSTALL].clock())
+
+
+FEATURE = Feature(
+    "roles",
+    routers=_routers,
+    listeners=(_leave_an_administrator,),
+    guards=(guard_people,),
+    holdings=(Holding("roles", describe_roles),),
+    commands=(CommandGroup("roles", _commands), CommandGroup("users", _commands_of_users)),
+)

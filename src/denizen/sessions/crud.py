@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -14,9 +15,25 @@ from denizen.core.statements import Statement
 from denizen.core.types import UtcDateTime
 from denizen.roles.models import Role, UserRole
 from denizen.sessions.models import Session
+from denizen.sessions.schemas import STORED_FIELDS
 from denizen.users.models import User
 
+Row = tuple[Any, ...]
+"""Values in the order of `STORED_FIELDS`. From the hot path, ids and times may be the text that JSON shows of them."""
+
+_QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
+_idle_since = bindparam("idle_since", type_=UtcDateTime())
+
+IS_OPEN: Final = (
+    Session.expires_at > _at,
+    Session.last_used_at > _idle_since,
+    User.is_active,
+    User.deleted_at.is_(None),
+    or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+)
+"""What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
+
 _OPEN = Statement(
     select(
         Session.id,
@@ -32,11 +49,7 @@ _OPEN = Statement(
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        Session.expires_at > _at,
-        Session.last_used_at > bindparam("idle_since", type_=UtcDateTime()),
-        User.is_active,
-        User.deleted_at.is_(None),
-        or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+        *IS_OPEN,
     )
 )
 
@@ -50,11 +63,105 @@ async def find_open_session(
     return await reads.rows(_OPEN, token_digest=token_digest, at=at, idle_since=idle_since)
 
 
+# ------------------------------------------------------------------------------------------------------------ accounts
+
+
+class Login(NamedTuple):
+    """As much of an account as signing in to it needs; see `User`."""
+
+    id: UUID
+    hashed_password: str | None
+    is_active: bool
+    deleted_at: datetime | None
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+
+
+_LOGIN = select(*(getattr(User, name) for name in Login._fields))
+_LOGINS: Final = {
+    name: Statement(_LOGIN.where(getattr(User, name) == bindparam("known_by", type_=getattr(User, name).type)))
+    for name in ("id", "email_key", "username_key")
+}
+
+
+async def find_login(reads: Reader, column: str, known_by: Any) -> Login | None:
+    """Return the account that is known by its `id`, `email_key` or `username_key`, or `None`; one statement."""
+    rows = await reads.rows(_LOGINS[column], known_by=known_by)
+    return Login(*rows[0]) if rows else None
+
+
+async def lock_logins(db: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, Login]:
+    """Return accounts as they are now, by id, and let nobody change them before this transaction ends.
+
+    In one order everywhere, so that two transactions never wait for each other's rows crosswise.
+    """
+    rows = await db.execute(_LOGIN.where(User.id.in_(user_ids)).order_by(User.id).with_for_update(key_share=True))
+    return {row.id: Login(*row) for row in rows}
+
+
+async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> None:
+    """Store a hash of the same password made with today's effort, unless the password has changed meanwhile. What
+    clients see of the account stays, its version too.
+    """
+    same = update(User).where(User.id == user_id, User.hashed_password == old).values(hashed_password=new)
+    await db.execute(same.execution_options(**_QUIETLY))
+
+
+# ------------------------------------------------------------------------------------------------------------ sign-ins
+
+_SHOWN = tuple(getattr(Session, name) for name in STORED_FIELDS)
+_LIST = (
+    select(*_SHOWN)
+    .where(Session.user_id == bindparam("user_id"), Session.expires_at > _at, Session.last_used_at > _idle_since)
+    .order_by(Session.id)
+)
+_LISTED = Statement(_LIST, shown=True)
+_KNOWN = Statement(select(User.id).where(User.id == bindparam("user_id"), User.deleted_at.is_(None)))
+
+
+async def list_sessions(reads: Reader, user_id: UUID, *, at: datetime, idle_since: datetime) -> list[Row]:
+    """Return the open sign-ins of one person in the order of their making: the hot path."""
+    return await reads.rows(_LISTED, user_id=user_id, at=at, idle_since=idle_since)
+
+
+async def has_user(reads: Reader, user_id: UUID) -> bool:
+    """Whether there is such an account."""
+    return bool(await reads.rows(_KNOWN, user_id=user_id))
+
+
 async def create_session(db: AsyncSession, session: Session) -> Session:
     """Store a new sign-in."""
     db.add(session)
     await db.flush()
     return session
+
+
+async def renew_session(
+    db: AsyncSession, session_id: UUID, *, old_digest: bytes, new_digest: bytes, at: datetime
+) -> Session | None:
+    """Give a sign-in another token, if it still has the old one: its owner has proved anew who he is."""
+    change = (
+        update(Session)
+        .where(Session.id == session_id, Session.token_digest == old_digest)
+        .values(token_digest=new_digest, authenticated_at=at, last_used_at=at)
+        .returning(Session)
+    )
+    return (await db.scalars(change.execution_options(**_QUIETLY))).one_or_none()
+
+
+async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> None:
+    """Store when sign-ins were last used, unless something later is stored."""
+    used_at = bindparam("used_at", type_=UtcDateTime())
+    change = (
+        update(Session.__table__)  # type: ignore[arg-type]  # a Table, which SQLAlchemy declares as FromClause
+        .where(Session.id == bindparam("session"), Session.last_used_at < used_at)
+        .values(last_used_at=used_at)
+    )
+    # In one order everywhere, so that two processes never wait for each other's rows crosswise.
+    await db.execute(change, [{"session": session_id, "used_at": uses[session_id]} for session_id in sorted(uses)])
+
+
+# ------------------------------------------------------------------------------------------------------------- endings
 
 
 async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None = None) -> int:
@@ -66,5 +173,59 @@ async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None 
     gone = delete(Session).where(or_(Session.user_id == user_id, Session.impersonator_id == user_id))
     if keep is not None:
         gone = gone.where(Session.id != keep)
-    ended = await db.execute(gone.returning(Session.id).execution_options(synchronize_session=False))
-    return len(ended.all())
+    return len(await _ended(db, gone))
+
+
+async def delete_session(db: AsyncSession, session_id: UUID, *, user_id: UUID, alone: bool) -> int:
+    """End one sign-in of a person; give how many ended, none if it is not his or has ended.
+
+    Args:
+        alone: leave those in which he acts in somebody's place. Otherwise they end with it.
+    """
+    ended = await _ended(db, delete(Session).where(Session.id == session_id, Session.user_id == user_id))
+    if ended and not alone:
+        ended += await _ended(db, delete(Session).where(Session.impersonator_id == user_id))
+    return len(ended)
+
+
+async def delete_session_by_token(db: AsyncSession, token_digest: bytes) -> UUID | None:
+    """End the sign-in that a token opens; give whose it was."""
+    gone = delete(Session).where(Session.token_digest == token_digest).returning(Session.user_id)
+    return (await db.execute(gone.execution_options(**_QUIETLY))).scalar_one_or_none()
+
+
+async def delete_surplus(db: AsyncSession, user_id: UUID, *, most: int) -> int:
+    """End those sign-ins of a person that were unused for longest, so that `most` are left; give how many ended."""
+    own = Session.user_id == user_id, Session.impersonator_id.is_(None)
+    surplus = select(Session.id).where(*own).order_by(Session.last_used_at.desc(), Session.id.desc()).offset(most)
+    return len(await _ended(db, delete(Session).where(Session.id.in_(surplus))))
+
+
+async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime, limit: int) -> int:
+    """Delete what has ended by itself, by one index and then the other; give how many that were, at most `limit`."""
+    deleted = 0
+    for column, over_since in ((Session.expires_at, at), (Session.last_used_at, idle_since)):
+        over = select(Session.id).where(column <= over_since).order_by(column).limit(limit - deleted)
+        gone = delete(Session).where(Session.id.in_(over.with_for_update(skip_locked=True)), column <= over_since)
+        deleted += len(await _ended(db, gone))
+    return deleted
+
+
+_TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
+
+
+async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's sign-ins, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
+    return [row._asdict() for row in rows]
+
+
+async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
+    await db.execute(gone.execution_options(**_QUIETLY))
+
+
+async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
+    return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from denizen.core.errors import NotFound, Unauthorized
+from denizen.core.errors import Conflict, NotFound, Unauthorized
 
 
 class SignInFailed(Unauthorized):
@@ -17,3 +17,10 @@ class SessionNotFound(NotFound):
 
     code = "session_not_found"
     title = "Session not found"
+
+
+class AccountNotInUse(Conflict):
+    """Nobody signs in to this account just now: it is suspended, or not active."""
+
+    code = "account_not_in_use"
+    title = "Account not in use"

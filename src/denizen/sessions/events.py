@@ -38,3 +38,34 @@ class SessionsEnded(Event):
     user_id: UUID
     ended: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reauthenticated(Event):
+    """Somebody who had signed in proved anew who he is, and got another token.
+
+    Attributes:
+        session_id: his sign-in.
+    """
+
+    action = "session.reauthenticated"
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Impersonated(Event):
+    """Somebody began to act in somebody else's place.
+
+    Attributes:
+        user_id: in whose.
+        session_id: the sign-in by which he does.
+        impersonator_id: who.
+    """
+
+    action = "session.impersonated"
+
+    user_id: UUID
+    session_id: UUID
+    impersonator_id: UUID

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsInvalid
-from denizen.core.events import record
+from denizen.core.events import guard, record
+from denizen.core.hashing import HashingBusy, Lane
+from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.origin import current_origin
 from denizen.core.tokens import digest, looks_like, new_token
+from denizen.limits.service import may_guess, right_guess, wrong_guess
 from denizen.sessions import crud
-from denizen.sessions.events import SessionsEnded, SignedIn
+from denizen.sessions.crud import Login
+from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
+from denizen.sessions.events import Impersonated, Reauthenticated, SessionsEnded, SignedIn
 from denizen.sessions.models import Session
+from denizen.users.errors import UserNotFound
 
-NOTICE_AFTER = timedelta(minutes=1)
+NOTICE_AFTER: Final = timedelta(minutes=1)
+IMPERSONATION_LIFE: Final = timedelta(minutes=15)
+FAILED: Final = "The name and the password do not fit, or nobody signs in to this account just now."
+
+
+def idle_since_of(accounts: Accounts, at: datetime) -> datetime:
+    """Give the instant since which a sign-in must have been used to be open at `at`."""
+    return at - timedelta(seconds=accounts.settings.session_idle_timeout)
 
 
 async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | None:
@@ -28,7 +42,7 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
     """
     if not token.startswith("dzs_"):
         return None
-    idle_since = at - timedelta(seconds=accounts.settings.session_idle_timeout)
+    idle_since = idle_since_of(accounts, at)
     rows = (
         await crud.find_open_session(accounts.database.read, digest(token), at=at, idle_since=idle_since)
         if looks_like(token, "dzs_")
@@ -43,28 +57,186 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
     return Caller("session", session_id, permissions, expires_at, user_id, authenticated_at, impersonator_id)
 
 
-async def open_session(
-    accounts: Accounts,
-    db: AsyncSession,
-    user_id: UUID,
-    *,
-    method: str,
-    at: datetime,
-) -> tuple[Session, str]:
+async def write_last_uses(accounts: Accounts) -> None:
+    """Store the last uses that requests noticed, off their way: a read is no write."""
+    await accounts.write_noticed("session", crud.note_last_uses)
+
+
+# ---------------------------------------------------------------------------------------------------------- signing in
+
+
+class Account(Protocol):
+    """As much of an account as signing in to it needs: a `User`, or a row of `crud.find_login`."""
+
+    @property
+    def hashed_password(self) -> str | None:
+        """A PHC string."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is in use."""
+
+    @property
+    def deleted_at(self) -> datetime | None:
+        """When it was deleted."""
+
+    @property
+    def suspended_at(self) -> datetime | None:
+        """When it was suspended."""
+
+    @property
+    def suspended_until(self) -> datetime | None:
+        """When that ends."""
+
+
+def may_sign_in(account: Account, *, at: datetime) -> bool:
+    """Whether anybody signs in to the account just now: it is active, not deleted and not suspended."""
+    suspended = account.suspended_at is not None and (account.suspended_until is None or account.suspended_until > at)
+    return account.is_active and account.deleted_at is None and not suspended
+
+
+async def verify_password(
+    accounts: Accounts, user: Account | None, password: str, *, who: str, address: str | None
+) -> None:
+    """Check a password under the limits of guessing: the same statements and one hash, whatever is wrong.
+
+    Whoever goes on with it calls `limits.service.right_guess` in the transaction of what it opens, and looks there
+    whether the account is still as it was: a hash takes its time.
+
+    Args:
+        accounts: where; no transaction of this task's may have begun.
+        user: whose; `None` where there is no such account.
+        password: in plain text.
+        who: as of `limits.service.may_guess`.
+        address: where it comes from.
+
+    Raises:
+        SignInFailed: it does not fit, there is no such account, or nobody signs in to it just now.
+        TooMany: one has to wait.
+        HashingBusy: too many passwords wait.
+    """
+    await may_guess(accounts, who, address)
+    hashed = None if user is None else user.hashed_password
+    fits = await accounts.hashing.verify(password, hashed, lane=Lane.PUBLIC)
+    if user is None or not fits or not may_sign_in(user, at=accounts.clock()):
+        await wrong_guess(accounts, who, address)
+        raise SignInFailed(FAILED)
+
+
+class Opened(NamedTuple):
+    """A sign-in, and the token that opens it, which nobody will see again."""
+
+    session: Session
+    token: str
+
+
+def _known_by(login: str) -> tuple[str, str]:
+    """Give the column that a login is looked up by, and its key there: the same for all spellings.
+
+    What is no address and no username is looked up all the same, and found nowhere: that costs what others cost.
+    """
+    login = login.strip()
+    try:
+        return ("email_key", email_key(clean_email(login))) if "@" in login else ("username_key", username_key(login))
+    except (EmailInvalid, UsernameInvalid):
+        return "username_key", login
+
+
+async def sign_in(
+    accounts: Accounts, db: AsyncSession, login: str, password: str, *, at: datetime, instead_of: str | None = None
+) -> Opened:
+    """Sign somebody in by his username or address, in any spelling, and his password.
+
+    Args:
+        accounts: where.
+        db: a writing session that has not begun; it is not committed. The password is hashed before it begins.
+        login: username or e-mail address.
+        password: in plain text.
+        at: now.
+        instead_of: the token of a sign-in that ends with this: the one that the same browser had.
+
+    Raises:
+        SignInFailed: nobody is known by that, the password does not fit, or nobody signs in to the account just now.
+        TooMany: one has to wait.
+        HashingBusy: too many passwords wait.
+    """
+    column, key = _known_by(login)
+    found = await crud.find_login(accounts.database.read, column, key)
+    who = f"user {found.id}" if found is not None else f"name {key}"
+    user = await _prove(accounts, db, found, password, who=who, at=at)
+    if instead_of is not None and (owner := await crud.delete_session_by_token(db, digest(instead_of))) is not None:
+        await record(db, SessionsEnded(owner, 1, "signed in anew"))
+    return await _open(accounts, db, user.id, method="password", at=at)
+
+
+async def _prove(
+    accounts: Accounts, db: AsyncSession, found: Login | None, password: str, *, who: str, at: datetime
+) -> Login:
+    """Check a password, then begin the transaction of what it opens, and look there once more: a hash takes its time.
+
+    Returns:
+        The account, which nobody changes before the transaction ends.
+
+    Raises:
+        As `sign_in`.
+    """
+    address = current_origin().address
+    await verify_password(accounts, found, password, who=who, address=address)
+    assert found is not None  # noqa: S101  (or its password would not have fitted)
+    stored = found.hashed_password or ""
+    renewed = await _hash_anew(accounts, password, stored)
+    user = (await crud.lock_logins(db, [found.id])).get(found.id)
+    if user is None or user.hashed_password != stored or not may_sign_in(user, at=at):
+        raise SignInFailed(FAILED)
+    await right_guess(accounts, db, who, address)
+    if renewed is not None:
+        await crud.replace_hash(db, user.id, stored, renewed)
+    return user
+
+
+async def _hash_anew(accounts: Accounts, password: str, stored: str) -> str | None:
+    """Hash a password with today's effort, if it was hashed with another one and there is time for it now."""
+    if not accounts.hashing.hasher.needs_rehash(stored):
+        return None
+    try:
+        return await accounts.hashing.hash(password, lane=Lane.PUBLIC)
+    except HashingBusy:
+        return None
+
+
+async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, method: str, at: datetime) -> Opened:
     """Sign somebody in who has shown who he is.
 
     Args:
         accounts: where.
         db: a writing session; it is not committed.
         user_id: who.
-        method: how he has shown it: `password`, `magic_link`, `code`, `invitation`.
+        method: how he has shown it: `magic_link`, `code`, `invitation`.
         at: now.
 
-    Returns:
-        The stored sign-in, and the token that opens it, which nobody will see again.
+    Raises:
+        SignInFailed: nobody signs in to the account just now.
     """
-    origin = current_origin()
-    token = new_token("dzs_")
+    user = (await crud.lock_logins(db, [user_id])).get(user_id)
+    if user is None or not may_sign_in(user, at=at):
+        raise SignInFailed(FAILED)
+    return await _open(accounts, db, user_id, method=method, at=at)
+
+
+async def _open(
+    accounts: Accounts,
+    db: AsyncSession,
+    user_id: UUID,
+    *,
+    method: str,
+    at: datetime,
+    lifetime: timedelta | None = None,
+    impersonator_id: UUID | None = None,
+) -> Opened:
+    """Open a sign-in to an account that is held."""
+    settings, origin, token = accounts.settings, current_origin(), new_token("dzs_")
+    if impersonator_id is None and await crud.delete_surplus(db, user_id, most=settings.sessions_per_user - 1):
+        await record(db, SessionsEnded(user_id, 1, "too many"))
     session = Session(
         user_id=user_id,
         token_digest=digest(token),
@@ -72,13 +244,105 @@ async def open_session(
         created_at=at,
         authenticated_at=at,
         last_used_at=at,
-        expires_at=at + timedelta(seconds=accounts.settings.session_lifetime),
+        expires_at=at + (lifetime or timedelta(seconds=settings.session_lifetime)),
         device=origin.device,
         address=origin.address,
+        impersonator_id=impersonator_id,
     )
     await crud.create_session(db, session)
-    await record(db, SignedIn(user_id, session.id, method))
-    return session, token
+    if impersonator_id is None:
+        await record(db, SignedIn(user_id, session.id, method))
+    else:
+        await record(db, Impersonated(user_id, session.id, impersonator_id))
+    return Opened(session, token)
+
+
+async def reauthenticate(
+    accounts: Accounts, db: AsyncSession, caller: Caller, password: str, *, token: str, at: datetime
+) -> Opened:
+    """Let somebody who has signed in prove anew who he is; his token opens nothing any more, and he gets another.
+
+    Args:
+        accounts: where.
+        db: as of `sign_in`.
+        caller: who has signed in.
+        password: in plain text.
+        token: his, which he showed.
+        at: now.
+
+    Raises:
+        As `sign_in`.
+        CredentialsInvalid: his sign-in has ended meanwhile, or got another token.
+    """
+    user_id = caller.user_id
+    found = None if user_id is None else await crud.find_login(accounts.database.read, "id", user_id)
+    user = await _prove(accounts, db, found, password, who=f"user {user_id}", at=at)
+    new = new_token("dzs_")
+    session = await crud.renew_session(db, caller.id, old_digest=digest(token), new_digest=digest(new), at=at)
+    if session is None:
+        raise CredentialsInvalid("This sign-in is unknown or has ended.")
+    await record(db, Reauthenticated(user.id, session.id))
+    return Opened(session, new)
+
+
+async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, caller: Caller, at: datetime) -> Opened:
+    """Let somebody act in somebody else's place, for a quarter of an hour and no longer than he has signed in himself.
+
+    Args:
+        accounts: where.
+        db: a writing session; it is not committed.
+        user_id: in whose place.
+        caller: who: he has signed in himself and may do this.
+        at: now.
+
+    Raises:
+        UserNotFound: no such account.
+        BeyondCaller: the account holds a permission that the caller lacks.
+        AccountNotInUse: nobody signs in to it just now.
+        CredentialsInvalid: the caller's own account is not in use any more.
+    """
+    assert caller.user_id is not None  # noqa: S101  (`OwnSession` sees to it)
+    held = await crud.lock_logins(db, {user_id, caller.user_id})
+    user, own = held.get(user_id), held.get(caller.user_id)
+    if own is None or not may_sign_in(own, at=at):
+        raise CredentialsInvalid("This sign-in is unknown or has ended.")
+    if user is None or user.deleted_at is not None:
+        raise UserNotFound("User not found")
+    await guard(db, caller, [user_id])
+    if not may_sign_in(user, at=at):
+        raise AccountNotInUse("Nobody signs in to this account just now: it is suspended, or not active.")
+    return await _open(
+        accounts,
+        db,
+        user_id,
+        method="impersonation",
+        at=at,
+        lifetime=IMPERSONATION_LIFE,
+        impersonator_id=caller.user_id,
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- ending
+
+
+async def end_session(db: AsyncSession, user_id: UUID, session_id: UUID, *, reason: str, alone: bool = False) -> int:
+    """End one sign-in of a person, and with it what he does in other people's places; give how many ended.
+
+    Args:
+        db: a writing session; it is not committed.
+        user_id: whose.
+        session_id: which.
+        reason: for the audit.
+        alone: leave what he does in other people's places: somebody who stands for him ends only that.
+
+    Raises:
+        SessionNotFound: it is unknown, has ended, or is somebody else's.
+    """
+    ended = await crud.delete_session(db, session_id, user_id=user_id, alone=alone)
+    if not ended:
+        raise SessionNotFound("Session not found")
+    await record(db, SessionsEnded(user_id, ended, reason))
+    return ended
 
 
 async def end_sessions(db: AsyncSession, user_id: UUID, *, reason: str, keep: UUID | None = None) -> int:
@@ -92,3 +356,20 @@ async def end_sessions(db: AsyncSession, user_id: UUID, *, reason: str, keep: UU
     if ended:
         await record(db, SessionsEnded(user_id, ended, reason))
     return ended
+
+
+async def end_sessions_of(db: AsyncSession, user_id: UUID, *, caller: Caller | None) -> int:
+    """End all sign-ins of somebody else, for an administrator.
+
+    Args:
+        caller: who asks; `None` for the operator at the command line.
+
+    Raises:
+        UserNotFound: no such account.
+        BeyondCaller: the account holds a permission that the caller lacks.
+    """
+    user = (await crud.lock_logins(db, [user_id])).get(user_id)
+    if user is None or user.deleted_at is not None:
+        raise UserNotFound("User not found")
+    await guard(db, caller, [user_id])
+    return await end_sessions(db, user_id, reason="ended by an administrator")

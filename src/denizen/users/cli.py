@@ -1,4 +1,4 @@
-"""`denizen users create | show | suspend | unsuspend | delete | restore`."""
+"""`denizen users suspend | unsuspend | delete | restore`; what tells of roles too is in the room of roles."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from denizen.core.commands import Json, Output, ask_password, command, confirm, open_accounts
-from denizen.users import crud, service, states
+from denizen.core.commands import Json, Output, command, confirm, open_accounts
+from denizen.users import crud, states
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, Suspension, UserUpdate
 
@@ -30,61 +30,10 @@ def named(cleared: Iterable[str] = (), **options: Any) -> UserUpdate:
     return UserUpdate.model_validate(given | dict.fromkeys(cleared))
 
 
-@app.command()
-@command
-async def create(
-    email: Annotated[str | None, typer.Option(help="E-mail address.")] = None,
-    username: Annotated[str | None, typer.Option(help="Username.")] = None,
-    full_name: Annotated[str | None, typer.Option(help="Full name.")] = None,
-    external_id: Annotated[str | None, typer.Option(help="What another system calls this person.")] = None,
-    inactive: Annotated[bool, typer.Option("--inactive", help="Cannot sign in yet.")] = False,
-    no_password: Annotated[bool, typer.Option("--no-password", help="Nobody signs in to it with a password.")] = False,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Create an account. Asks for its password, which is never given as an argument.
-
-    Example: denizen users create --username ada --email ada@example.org --full-name "Ada Lovelace"
-    """
-    data = named(username=username, email=email, full_name=full_name, external_id=external_id)
-    password = None if no_password else ask_password(stdin=password_stdin)
-    async with open_accounts() as accounts:
-        async with accounts.writing() as db:
-            user = await service.create_account(
-                accounts,
-                db,
-                username=data.username,
-                email=data.email,
-                full_name=data.full_name,
-                external_id=data.external_id,
-                is_active=not inactive,
-                password=password,
-            )
-        Output(as_json).row(facts(user), title="Created")
-
-
-def _states(user: User) -> dict[str, Any]:
+def states_of(user: User) -> dict[str, Any]:
     """Give what only those who look after accounts see, where there is something."""
     names = ("suspension_reason", "deleted_at", "erase_at")
     return {name: value for name in names if (value := getattr(user, name)) is not None}
-
-
-@app.command()
-@command
-async def show(
-    who: Who,
-    deleted: Annotated[bool, typer.Option("--deleted", help="Also one that is deleted and not yet erased.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show one account, whether it is suspended and why.
-
-    Example: denizen users show ada@example.org
-    """
-    async with open_accounts() as accounts, accounts.database.read.session() as db:
-        user = await crud.find_user(db, who, deleted=deleted)
-        Output(as_json).row(facts(user) | _states(user))
 
 
 @app.command()

@@ -134,7 +134,8 @@ class EmailChanged(Event):
     """An account has another address: what was sent to the old one opens nothing any more.
 
     Attributes:
-        way: `confirmed` (at the new address), `undone` (from the old one), `administrator` (nobody has confirmed it).
+        way: `confirmed` (at the new address), `undone` (from the old one), `administrator` (nobody has confirmed it),
+            `dropped` (it is somebody else's).
         before: the address that was there.
         after: the one that is there now.
     """

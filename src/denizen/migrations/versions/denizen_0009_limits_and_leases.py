@@ -28,7 +28,7 @@ def _create_limits() -> None:
     op.create_table(
         table,
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("free_at", _INSTANT, nullable=False),
         sa.Column("expires_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f(f"pk_{table}")),

@@ -1,0 +1,59 @@
+"""What routes ask for that are about the account of whoever has signed in.
+
+| annotation | gives |
+| --- | --- |
+| `CurrentSession` | the caller who has signed in; 403 for a key |
+| `OwnSession` | the same, and he is himself: nobody acts in his place |
+| `FreshSession` | the same, and he has proved who he is just now |
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Depends
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
+from denizen.core.deps import Bearer, Which
+
+
+class SessionBearer(Bearer):
+    """Recognises whoever has signed in, in one dependency.
+
+    Args:
+        scopes: all of which the caller must hold.
+        which: the install whose caller it is.
+        own: refuse those who act in somebody else's place.
+        fresh: refuse those who proved who they are longer ago than `DENIZEN_REAUTHENTICATION_TIMEOUT`.
+    """
+
+    def __init__(self, *scopes: Scope, which: Which = None, own: bool = False, fresh: bool = False) -> None:
+        super().__init__(*scopes, which=which)
+        self._own = own or fresh
+        self._fresh = fresh
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who is known and may not.
+
+        Raises:
+            SessionNeeded: a key.
+            NotWhileImpersonating: somebody in somebody else's place.
+            ScopeMissing: he lacks a scope.
+            ReauthenticationNeeded: he proved who he is too long ago.
+        """
+        if caller.kind != "session":
+            raise SessionNeeded("This is about the account of whoever calls: sign in for it, a key has no account.")
+        if self._own and caller.impersonator_id is not None:
+            raise NotWhileImpersonating("This is for the owner of the account alone.")
+        super().judge(caller, accounts)
+        if self._fresh:
+            recent = accounts.clock() - timedelta(seconds=accounts.settings.reauthentication_timeout)
+            if caller.authenticated_at is None or caller.authenticated_at < recent:
+                raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")
+
+
+CurrentSession = Annotated[Caller, Depends(SessionBearer())]
+OwnSession = Annotated[Caller, Depends(SessionBearer(own=True))]
+FreshSession = Annotated[Caller, Depends(SessionBearer(fresh=True))]
