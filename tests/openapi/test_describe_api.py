@@ -40,8 +40,14 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    acts = "run|sign|reauthenticate|impersonate"
-    verbs = {"post": f"create|{acts}", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
+    acts = "run|sign|reauthenticate|impersonate|suspend|unsuspend|restore"
+    verbs = {
+        "post": f"create|{acts}",
+        "get": "list|get|read|export",
+        "patch": "update",
+        "put": "set|grant",
+        "delete": "delete|revoke",
+    }
     for verb, operation in operations(api):
         assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
         assert operation["summary"]

@@ -7,17 +7,22 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.auth import EVERYTHING
 from denizen.core.errors import DenizenError
 from denizen.core.events import record
-from denizen.core.types import format_utc
+from denizen.core.types import format_utc, parse_utc
+from denizen.roles import crud as roles
+from denizen.roles.models import ADMIN
+from denizen.roles.service import give_many
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
 from denizen.transfer.errors import PasswordNotSettable, RowRejected
-from denizen.transfer.plans import Plan, Seen, already, matched
+from denizen.transfer.plans import Plan, Rights, Seen, already, matched
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, Row, RowReader, RowResult, refused
 from denizen.transfer.values import make_account
 
@@ -268,13 +273,15 @@ async def write_rows(
     Raises:
         Raced, IntegrityError: somebody else wrote between two statements; roll back, and try again.
     """
-    if options.mode == "create":
+    if options.mode == "create" and not any(row.roles for row in rows):
         return await _create(db, rows, seen)
     plan = await _make_plan(db, rows, options, seen, at=at)
     for run in plan.runs:
         await crud.update_accounts(db, run.updated)
         if run.created and len(await crud.insert_accounts(db, run.created)) < len(run.created):
             raise Raced
+    if plan.grants:
+        await give_many(db, plan.grants, at=parse_utc(at))
     for event in plan.events:
         await record(db, event)
     return plan.results
@@ -297,11 +304,31 @@ async def _make_plan(db: AsyncSession, rows: Sequence[Account], options: ImportO
         key = MATCH_KEYS[options.match]
         if any(taken[key].get(getattr(row, key)) != row.id for row in current.values()) or len(current) < len(ids):
             raise Raced
-    plan = Plan(options, taken, current, seen, at=at)
+    rights = await _read_rights(db, rows, list(current), options, at=at)
+    plan = Plan(options, taken, current, seen, rights=rights, at=at)
     for begin in range(0, len(rows), 100):
         plan.judge(rows[begin : begin + 100])
         await asyncio.sleep(0)  # the event loop has others to serve
     return plan
+
+
+async def _read_rights(
+    db: AsyncSession, rows: Sequence[Account], ids: Sequence[str], options: ImportOptions, *, at: str
+) -> Rights:
+    """Read who may be changed and what may be given, by a statement each; by none where the operator gives no roles."""
+    caller, names = options.caller, {name for row in rows for name in row.roles}
+    lets_go = options.mode == "upsert" and not all(row.is_active for row in rows)
+    held: dict[str, dict[str, frozenset[str]]] = {}
+    if ids and (names or lets_go or not (caller is None or caller.may(EVERYTHING))):
+        for user_id, name, permissions in await roles.list_held_by(db, list(map(UUID, ids))):
+            held.setdefault(str(user_id), {})[name] = frozenset(permissions)
+    administrators: Sequence[UUID] = ()
+    if lets_go and any(ADMIN in each for each in held.values()):
+        if not options.dry_run:
+            await roles.hold_administrators(db)
+        administrators = await roles.list_administrators(db, at=parse_utc(at))
+    known = {role.name: role for role in await roles.find_roles(db, names)} if names else {}
+    return Rights(caller, held=held, roles=known, administrators=map(str, administrators))
 
 
 async def _create(db: AsyncSession, rows: Sequence[Account], seen: Seen) -> list[RowResult]:

@@ -10,17 +10,22 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+from denizen.core.auth import BeyondCaller, Caller, covers
 from denizen.core.errors import DenizenError
 from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
+from denizen.roles.errors import LastAdministrator, RoleNotFound
+from denizen.roles.models import Role
+from denizen.roles.schemas import MAX_ROLES
 from denizen.transfer.crud import KINDS, Taken, find_match
-from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable
+from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, ValueTooLong
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
-from denizen.users.errors import TAKEN
+from denizen.users.errors import TAKEN, OwnAccount
 from denizen.users.events import EmailChanged, PasswordChanged
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -110,6 +115,73 @@ def already(account: Account, column: str, line: int | None) -> RowResult:
     return RowResult(account.line, "refused", None, kind.code, name, detail)
 
 
+class Rights:
+    """What an import may do to people, and which roles it may give.
+
+    Args:
+        caller: who imports; `None` for the operator, who may do everything.
+        held: by id, what the roles allow that somebody has, by name; without those who have none.
+        roles: by name, those that rows name and that there are.
+        administrators: the ids of those who have the role `admin` and can sign in; empty where no row lets one go.
+    """
+
+    def __init__(
+        self,
+        caller: Caller | None,
+        *,
+        held: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType({}),
+        roles: Mapping[str, Role] = MappingProxyType({}),
+        administrators: Iterable[str] = (),
+    ) -> None:
+        self._caller = caller
+        self._held = held
+        self._roles = roles
+        self._administrators = set(administrators)
+
+    def gained(self, row: Account, user_id: str | None = None) -> list[Role]:
+        """Give the roles that a row gives to somebody who does not have them yet.
+
+        Raises:
+            RoleNotFound, BeyondCaller: there is no such role, or it is not the caller's to give.
+        """
+        held = self._held.get(user_id or "", {})
+        if not row.roles or held.keys() >= set(row.roles):
+            return []
+        if any(name not in self._roles for name in row.roles):
+            raise RoleNotFound("One of these roles does not exist.", field="roles")
+        gained = [self._roles[name] for name in row.roles if name not in held]
+        for role in gained:
+            if self._caller is not None and not covers(self._caller.scopes, frozenset(role.permissions)):
+                raise BeyondCaller(f"The role {role.name} allows what you may not do.", field="roles")
+        if len(held) + len(gained) > MAX_ROLES:
+            raise ValueTooLong(f"Nobody can have more than {MAX_ROLES} roles.", field="roles")
+        return gained
+
+    def check_change(self, user_id: str) -> None:
+        """Refuse that an import changes somebody who may do what its caller may not, or the caller himself.
+
+        Raises:
+            BeyondCaller, OwnAccount: with a sentence.
+        """
+        if self._caller is None:
+            return
+        if self._caller.user_id is not None and user_id == str(self._caller.user_id):
+            raise OwnAccount("Nobody changes his own account by a file.")
+        may = frozenset[str]().union(*self._held.get(user_id, {}).values())
+        if not covers(self._caller.scopes, may):
+            raise BeyondCaller("This account may do what you may not, so that it is not yours to change.")
+
+    def let_go(self, user_id: str) -> None:
+        """Let somebody be made inactive.
+
+        Raises:
+            LastAdministrator: he is the last one.
+        """
+        if self._administrators == {user_id}:
+            raise LastAdministrator("Nobody who can sign in would be left with the role admin.", field="is_active")
+        self._administrators.discard(user_id)
+
+
 @dataclass(slots=True)
 class Run:
     """Accounts that can be written in any order: none takes what another of them lets go."""
@@ -127,20 +199,31 @@ class Plan:
         taken: by column, who holds what any of the rows wants.
         current: the accounts that rows match, by id; only `upsert` needs them.
         seen: what the batches before have done.
+        rights: what may be done to whom.
         at: becomes `updated_at`.
 
     Attributes:
         results: of the rows judged so far.
+        grants: who gets which role, once all runs are written.
         runs: what is to be written, one run after the other.
         events: what ends what was sent to an address, or signed in with a password, that is another now.
     """
 
     def __init__(
-        self, options: ImportOptions, taken: Taken, current: Mapping[str, Account], seen: Seen, *, at: str
+        self,
+        options: ImportOptions,
+        taken: Taken,
+        current: Mapping[str, Account],
+        seen: Seen,
+        rights: Rights,
+        *,
+        at: str,
     ) -> None:
         self.results: list[RowResult] = []
         self.runs = [Run()]
         self.events: list[Event] = []
+        self.grants: list[tuple[UUID, Role]] = []
+        self._rights = rights
         self._options = options
         self._key = MATCH_KEYS[options.match]
         self._taken = {column: dict(holders) for column, holders in taken.items()}
@@ -179,6 +262,7 @@ class Plan:
         clash = self._clash(row, None)
         if clash is not None:
             return clash
+        self._grant(row.id, self._rights.gained(row))
         self._take(row, KINDS, row.id).created.append(row)
         self._lines[row.id] = row.line
         if self._options.dry_run:
@@ -205,12 +289,21 @@ class Plan:
         clash = None if new is old else self._clash(new, holder)
         if clash is not None:
             return clash
+        gained = self._rights.gained(row, holder)
+        if new is not old or gained:
+            self._rights.check_change(holder)
+        if old.is_active and not new.is_active:
+            self._rights.let_go(holder)
         self._lines[holder] = row.line
+        self._grant(holder, gained)
         if new is not old:
             self._move(old, new)
         if self._options.dry_run:
             self._seen.add_results([RowResult(row.line, "updated", holder)])
-        return RowResult(row.line, "unchanged" if new is old else "updated", holder)
+        return RowResult(row.line, "unchanged" if new is old and not gained else "updated", holder)
+
+    def _grant(self, user_id: str, roles: Iterable[Role]) -> None:
+        self.grants += [(UUID(user_id), role) for role in roles]
 
     def _merged(self, old: Account, row: Account) -> Account:
         """Give the account with what the row sets; `old` itself where nothing differs."""

@@ -21,6 +21,7 @@ from denizen.core.ids import new_id, parse_id
 from denizen.core.text import is_storable
 from denizen.core.types import format_utc
 from denizen.core.words import search_text
+from denizen.roles.schemas import MAX_ROLES
 from denizen.transfer.errors import (
     BooleanInvalid,
     HashNotAllowed,
@@ -28,6 +29,7 @@ from denizen.transfer.errors import (
     IdInvalid,
     MatchMissing,
     PasswordAndHash,
+    RolesNotAllowed,
     TextUnacceptable,
     TimeInvalid,
     TypeInvalid,
@@ -106,6 +108,14 @@ def _time(column: str) -> Callable[[Any], str]:
     return check
 
 
+def _roles(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or any(type(each) is not str for each in value):
+        raise TypeInvalid("roles is a list of names.", field="roles")
+    if len(value) > MAX_ROLES:
+        raise ValueTooLong(f"roles has at most {MAX_ROLES} names.", field="roles")
+    return tuple(dict.fromkeys(value))
+
+
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "id": _id,
     # Before normalisation, which may make them shorter; `identify` knows the real limits.
@@ -120,6 +130,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "version": _version,
     "hashed_password": _text("hashed_password", MAX_HASH_LENGTH),
     "password": _text("password", _MAX_PASSWORD),
+    "roles": _roles,
 }
 
 
@@ -152,6 +163,8 @@ def make_account(
         raise UsernameInvalid("This username is too long once its letters are taken apart.", field="username")
     if options.mode == "upsert" and options.match not in known:
         raise MatchMissing(f"This row has no {options.match} to find its account by.", field=options.match)
+    if get("roles") and not options.with_roles:
+        raise RolesNotAllowed("Roles take the scope roles:write.", field="roles")
     _check_secrets(get("hashed_password"), get("password"), reads_hash, options)
     return Account(
         get("id") or str(new_id()),
@@ -172,6 +185,7 @@ def make_account(
         row_line,
         get("password"),
         _NOTHING if whole else frozenset(known),
+        get("roles", ()),
     )
 
 
