@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from sqlalchemy import delete
 
 from denizen.app import create_app
 from denizen.core.accounts import Accounts
@@ -26,7 +27,9 @@ from denizen.core.auth import Scope
 from denizen.core.deps import installs_of
 from denizen.core.hashing import NullHasher
 from denizen.keys.service import issue_key
+from denizen.mail.models import Mail
 from denizen.migrations import runner
+from denizen.onetime.models import OneTimeToken
 from denizen.roles.schemas import RoleCreate
 from denizen.roles.service import define_role, grant_roles
 from denizen.sessions.service import open_session
@@ -219,8 +222,8 @@ async def admin(client: AsyncClient, make_key: MakeKey) -> AsyncClient:
 
 
 @pytest.fixture
-def make_user(client: AsyncClient) -> MakeUser:
-    """Sign somebody up; gives the account as answered."""
+def make_user(client: AsyncClient, accounts: Accounts) -> MakeUser:
+    """Sign somebody up; gives the account as answered. The letter that he is sent is thrown away."""
     count = iter(range(1, 1_000_000))
 
     async def make(**fields: Any) -> dict[str, Any]:
@@ -234,6 +237,9 @@ def make_user(client: AsyncClient) -> MakeUser:
         answer = await client.post("/users/", json=body)
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
+        async with accounts.writing() as db:
+            await db.execute(delete(Mail).where(Mail.user_id == UUID(made["id"])))
+            await db.execute(delete(OneTimeToken).where(OneTimeToken.user_id == UUID(made["id"])))
         return made
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import re
 import sys
@@ -34,7 +35,7 @@ from denizen.core.problems import add_handlers
 from denizen.core.routing import ACCOUNTS, MAX_BODY_SIZE
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
-from denizen.keys.service import issue_first_key
+from denizen.founder.service import offer_first_administrator
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
 from denizen.search.crud import has_trigrams
@@ -248,7 +249,9 @@ class _Jobs:
             return
         # In a context of their own: what the first request put into its log lines is not theirs.
         self._running = [
-            asyncio.create_task(_repeat(job, self._accounts), name=job.name, context=contextvars.Context())
+            asyncio.create_task(
+                _repeat(job, self._accounts, self._bell(job)), name=job.name, context=contextvars.Context()
+            )
             for job in self._jobs
         ]
 
@@ -264,15 +267,25 @@ class _Jobs:
                 if job.last:
                     await _run_once(accounts, job)
 
+    def _bell(self, job: Job) -> asyncio.Event:
+        """Give what `Accounts.wake` rings: a new one each time, since it belongs to the loop that waits for it."""
+        bell, accounts = asyncio.Event(), self._accounts()
+        if accounts is not None:
+            accounts.wakers[job.name] = bell.set
+        return bell
+
     def _here(self) -> list[asyncio.Task[None]]:
         """Give those of this event loop: tasks end with their loop, and cannot be cancelled from another."""
         loop = asyncio.get_running_loop()
         return [task for task in self._running if task.get_loop() is loop and not task.done()]
 
 
-async def _repeat(job: Job, install: weakref.ref[Accounts]) -> None:
+async def _repeat(job: Job, install: weakref.ref[Accounts], bell: asyncio.Event) -> None:
     while True:
-        await asyncio.sleep(job.every)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(job.every):
+                await bell.wait()
+        bell.clear()
         accounts = install()
         if accounts is None:
             return
@@ -289,7 +302,9 @@ async def _run_once(accounts: Accounts, job: Job) -> None:
 
 
 async def _set_up(accounts: Accounts) -> None:
-    """Make what a fresh SQLite installation needs: the file, its schema, the secret, the first key."""
+    """Make what a fresh SQLite installation needs: the file, its schema, the secret; and, while there is no
+    administrator, the link to the first one's account.
+    """
     settings = accounts.settings
     path = settings.sqlite_path
     if path is not None and await asyncio.to_thread(is_fresh, path):
@@ -299,8 +314,7 @@ async def _set_up(accounts: Accounts) -> None:
             log.info("database_created", path=str(path.absolute()))
     accounts.cursors.check()
     require_ready(await schema_state(accounts.database))
-    if settings.first_key_path is not None:
-        await _make_first_key(accounts, settings.first_key_path.absolute())
+    await _invite_first_administrator(accounts, settings.admin_link_path.absolute())
     host = settings.host
     if not settings.signup_is_set and not host.startswith("127.") and host not in {"localhost", "::1"}:
         log.warning(
@@ -308,50 +322,52 @@ async def _set_up(accounts: Accounts) -> None:
         )
 
 
-async def _make_first_key(accounts: Accounts, key_file: Path) -> None:
-    """Make the key that a fresh installation begins with, once. Whoever sits at the terminal is shown it; elsewhere it
-    goes into `key_file` (an absolute path), which only its owner can read.
+async def _invite_first_administrator(accounts: Accounts, link_file: Path) -> None:
+    """While nobody is an administrator, show whoever sits at the terminal the link to the first one's account;
+    elsewhere write it into `link_file` (an absolute path), which only its owner can read. A log is no place for it.
 
-    Nobody can see a stored key again, so it is handed over first and committed then; a dead key in a file is replaced,
-    a lost one is not. What is left when something fails, or the process is killed:
+    It is one link for all servers that start within its hour: each can make it again. What is left when something
+    fails, or the process is killed:
 
-    - before the file is whole (disk full, folder closed): no key. The start is refused; the next one makes a key.
-    - between file and commit, or when the commit fails: the file, and as a rule no key. It is not removed: of a commit
-      that was cut off nobody knows whether it was made. If it was, the file holds the key; if not, the next start makes
-      another and replaces the file.
-    - after the commit: a key, and the file that opens it, which was on the disk before.
+    - before the link is handed over: as a rule no link. The next start makes one, or makes it again.
+    - between that and the commit, or when the commit fails: a link that as a rule opens nothing. The file is not
+      removed: of a commit that was cut off nobody knows whether it was made. If it was, the file holds the link; if
+      not, the next start makes another and replaces the file.
+    - after the commit: the link, and the file that holds it, which was on the disk before.
 
-    On a terminal the same holds for what it shows: a key that does not work is followed by another at the next start.
-
-    Of servers that start at once one has the write lock of the database from the count of the keys to the commit; the
-    others find its key and make neither key nor file.
-
-    Raises:
-        SettingsError: the file cannot be written, or what is there under its name is no key of ours.
+    Where the link cannot be handed over, or the database is too busy to make one, the server starts all the same: it
+    has accounts to serve, and `denizen users create --admin` makes an administrator too.
     """
     on_terminal = sys.stdout.isatty()
 
-    def hand_over(token: str) -> None:
+    def hand_over(link: str) -> None:
         if on_terminal:
-            print(f"\n  Your first API key, valid for 30 days. It is not shown again:\n\n    {token}\n", flush=True)
+            told = "There is no administrator yet. Open this within the hour to become one:"
+            print(f"\n  {told}\n\n    {link}\n", flush=True)
         else:  # in place: nobody is served yet, and a thread would go on writing when this start is given up
-            _keep_first_key(key_file, token)
+            _keep_link(link_file, link)
 
-    if await issue_first_key(accounts, hand_over) and not on_terminal:
-        print(f"The first API key, valid for 30 days, is in {key_file}", flush=True)
-
-
-def _keep_first_key(key_file: Path, token: str) -> None:
     try:
-        if key_file.exists() and key_file.read_bytes()[:4] not in {b"", b"dzk_"}:
-            raise SettingsError(
-                f"The first API key cannot be kept in {key_file}: another file has that name. Move it, and start again."
-            )
-        write_private(key_file, token)
+        if await offer_first_administrator(accounts, hand_over) and not on_terminal:
+            print(f"There is no administrator yet. The link to become one, for an hour, is in {link_file}", flush=True)
+    except (SettingsError, Unavailable) as error:
+        hint = "Make an administrator: denizen users create --admin"
+        log.warning("no_administrator", problem=str(error), hint=hint)
+
+
+def _keep_link(link_file: Path, link: str) -> None:
+    """Write the link into its file.
+
+    Raises:
+        SettingsError: it cannot be written, or what is there under its name is no link of ours.
+    """
+    try:
+        there = link_file.read_bytes() if link_file.exists() else b""
+        if there and b"?token=dza_" not in there:
+            raise SettingsError(f"The link cannot be kept in {link_file}: another file has that name.")
+        write_private(link_file, link)
     except OSError as error:
-        raise SettingsError(
-            f"The first API key cannot be kept in {key_file}: {error.strerror}. None was made; the next start makes it."
-        ) from None
+        raise SettingsError(f"The link cannot be kept in {link_file}: {error.strerror}.") from None
 
 
 async def _readiness(accounts: Accounts) -> list[CheckResult]:

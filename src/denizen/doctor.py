@@ -62,15 +62,22 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     """Run every check, those that need no database first. Never raises for what a check is there to find."""
     for look in (_secret, _sign_up, _addresses):
         yield look(settings)
-    path, key_file = settings.sqlite_path, settings.first_key_path
-    if path is not None and key_file is not None:
-        for finding in _files(path, key_file):
+    yield await _mail(settings)
+    path = settings.sqlite_path
+    if path is not None:
+        for finding in _files(path, settings.admin_link_path):
             yield finding
     reached = await _reached(settings, database)
     yield reached
     if reached.state is State.FAIL:
         return
-    checks = (_schema, _case_duplicates, _search, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
+    checks = (
+        _schema,
+        _case_duplicates,
+        _search,
+        _signing_keys,
+        *((_pool, _clock_of_server) if path is None else (_clock_of_file,)),
+    )
     for check in checks:
         try:
             finding = await check(settings, database)
@@ -142,22 +149,49 @@ def _addresses(settings: Settings) -> Finding:
     return Finding("addresses", State.OK, f"Links begin with {settings.base_url}{settings.prefix}.")
 
 
-def _files(path: Path, key_file: Path) -> Iterator[Finding]:
+async def _mail(settings: Settings) -> Finding:
+    """Ask the mail server for everything but to take a mail."""
+    from denizen.mail.adapters.smtp import Connection, MailServer
+    from denizen.mail.errors import MailNotSent
+    from denizen.mail.templates import check
+
+    faults = [] if settings.mail_templates is None else check(settings.mail_templates, settings.mail_language)
+    if faults:
+        return Finding("mail", State.FAIL, f"Templates: {'; '.join(faults)}.", "Mend DENIZEN_MAIL_TEMPLATES.")
+    if settings.mail_url is None:
+        return Finding("mail", State.OK, "There is no mail server; mails are kept: denizen mail list.")
+    server = MailServer.of(settings)
+    connection = Connection(server)
+    try:
+        smtp = await connection.open()
+        encrypted = smtp.get_transport_info("sslcontext") is not None
+    except MailNotSent as error:
+        return Finding("mail", State.FAIL, f"{error}.", "Look whether it is up, and DENIZEN_MAIL_URL right.")
+    finally:
+        await connection.close()
+    if not encrypted and server.host not in {"localhost", "127.0.0.1", "::1"}:
+        found = f"{server.where} offers no TLS: links that open accounts cross the network in clear."
+        return Finding("mail", State.WARN, found, "Use a server that offers STARTTLS, or smtps://.")
+    signed_in = " and signs this server in" if server.user is not None else ""
+    return Finding("mail", State.OK, f"{server.where} answers{signed_in}.")
+
+
+def _files(path: Path, link_file: Path) -> Iterator[Finding]:
     """The SQLite file and the folder and disk that it is in."""
     folder = path.absolute().parent
     if not folder.is_dir():
         yield Finding("files", State.FAIL, f"There is no folder {folder}.", "Make it, or correct DENIZEN_DATABASE_URL.")
         return
-    yield _permissions(path, folder, key_file)
+    yield _permissions(path, folder, link_file)
     yield _disk(path, folder)
     yield _file_system(folder)
 
 
-def _permissions(path: Path, folder: Path, key_file: Path) -> Finding:
+def _permissions(path: Path, folder: Path, link_file: Path) -> Finding:
     private = [
         path,
         *(path.with_name(path.name + end) for end in ("-wal", ".secret")),
-        key_file,
+        link_file,
         Path(".env"),
     ]
     there = [one for one in private if one.exists()]
@@ -257,6 +291,25 @@ async def _search(settings: Settings, database: Database) -> Finding:
         sentence, _, advice = HOW_TO_GET_TRIGRAMS.partition(". ")
         return Finding("search", State.WARN, f"{sentence}.", advice)
     return Finding("search", State.OK, "Everybody is in the index; `denizen search check` compares each.")
+
+
+async def _signing_keys(settings: Settings, database: Database) -> Finding:
+    """Keys that sign access tokens, of which nothing is left when the secret they are sealed under is lost."""
+    from denizen.core.accounts import utc_now
+    from denizen.core.secret import Secret, Unreadable, load_secret
+    from denizen.signing.service import check_readable
+
+    try:
+        count = await check_readable(database.read, lambda: Secret(lambda: load_secret(settings)), at=utc_now())
+    except Unreadable:
+        return Finding(
+            "signing_keys",
+            State.FAIL,
+            "Access tokens cannot be signed: the keys are sealed under another secret.",
+            "Put the old DENIZEN_SECRET_KEY back, or make a new key: denizen signing-keys rotate --now",
+        )
+    found = f"Published and readable: {count}." if count else "The first access token makes one."
+    return Finding("signing_keys", State.OK, found)
 
 
 async def _ask(database: Database, question: str) -> str:

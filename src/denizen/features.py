@@ -7,6 +7,7 @@ from denizen.audit.feature import FEATURE as AUDIT
 from denizen.batch.feature import FEATURE as BATCH
 from denizen.core.feature import Feature
 from denizen.directory.feature import FEATURE as DIRECTORY
+from denizen.founder.feature import FEATURE as FOUNDER
 from denizen.housekeeping.feature import FEATURE as HOUSEKEEPING
 from denizen.idempotency.feature import FEATURE as IDEMPOTENCY
 from denizen.invitations.feature import FEATURE as INVITATIONS
@@ -22,6 +23,7 @@ from denizen.roles.feature import FEATURE as ROLES
 from denizen.search.feature import FEATURE as SEARCH
 from denizen.sessions.feature import FEATURE as SESSIONS
 from denizen.signing.feature import FEATURE as SIGNING
+from denizen.signup.feature import FEATURE as SIGNUP
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
@@ -31,6 +33,8 @@ FEATURES: tuple[Feature, ...] = (
     HOUSEKEEPING,
     SESSIONS,
     ACCOUNT,
+    FOUNDER,
+    SIGNUP,
     INVITATIONS,
     PASSWORDLESS,
     REFRESH,

@@ -203,7 +203,7 @@ class Accounts(BaseModel):
         "or `smtps://host:465`. Without one, mails wait in the database: `denizen mail list`.",
         repr=False,
     )
-    mail_from: types.Text | None = _about(
+    mail_from: types.Sender | None = _about(
         None,
         "Who mails come from, such as `Example <accounts@example.com>`.",
         shown="`no-reply@` and the host of `DENIZEN_BASE_URL`",

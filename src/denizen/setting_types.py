@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from email.utils import getaddresses
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -221,6 +222,14 @@ def _check_mail_url(url: str) -> str:
     return url
 
 
+def _check_sender(sender: str) -> str:
+    """Refuse what is no `Name <address>` or address."""
+    (name, address), *others = getaddresses([sender])
+    if others or not re.fullmatch(r"[^\s@<>\"(),:;]+@[^\s@<>\"(),:;]+", address) or not (name + address).isprintable():
+        raise ValueError("must be an address, such as Example <accounts@example.com>")
+    return sender
+
+
 def _read_network(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -268,6 +277,7 @@ Networks = Annotated[
 ]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_check_name)], ...], BeforeValidator(_read_list)]
 MailUrl = Annotated[Text, AfterValidator(_check_mail_url)]
+Sender = Annotated[Text, AfterValidator(_check_sender)]
 Language = Annotated[Text, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 OrOff = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, BeforeValidator(_read_off)]
 SignUp = Annotated[Literal["open", "verified", "closed"], BeforeValidator(_read_lower)]

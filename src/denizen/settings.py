@@ -97,14 +97,16 @@ class Settings(BaseSettings, groups.Accounts, groups.Server):
         return Path(self.database_url.partition(":///")[2]) if self.database_kind == "sqlite" else None
 
     @property
-    def first_key_path(self) -> Path | None:
-        """Where `serve` leaves the first API key: beside the database and named after it, `denizen.key` by
-        `denizen.db`, so that two databases in one folder have two. None on PostgreSQL.
+    def admin_link_path(self) -> Path:
+        """Where `serve` leaves the link to the first administrator's account when there is no terminal: beside the
+        SQLite database and named after it, `denizen.admin-link` by `denizen.db`, so that two databases in one folder
+        have two; with PostgreSQL `denizen.admin-link` in the working folder.
         """
         path = self.sqlite_path
         if path is None:
-            return None
-        return path.with_name(f"{path.name}.key") if path.suffix == ".key" else path.with_suffix(".key")
+            return Path("denizen.admin-link")
+        end = ".admin-link"
+        return path.with_name(f"{path.name}{end}") if path.suffix == end else path.with_suffix(end)
 
     @property
     def database_shown(self) -> str:

@@ -61,6 +61,17 @@ def serving(environment: dict[str, str], *options: str) -> Iterator[Served]:
 URL = r"http://127\.0\.0\.1:\d+"
 
 
+def become_administrator(url: str, link_file: Path) -> str:
+    """Open the link that the server left, as a person does; give the token of the sign-in."""
+    token = link_file.read_text().strip().partition("?token=")[2]
+    body = {"token": token, "username": "root", "email": "root@example.org", "password": "correct horse battery"}
+    request = Request(
+        f"{url}/auth/first-administrator", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["access_token"])
+
+
 def get(url: str, token: str | None = None) -> Any:
     """Fetch a JSON document."""
     request = Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
@@ -71,29 +82,33 @@ def get(url: str, token: str | None = None) -> Any:
 def test_empty_folder_becomes_a_working_installation(environment: dict[str, str], tmp_path: Path) -> None:
     with serving(environment) as server:
         url = server.wait_for(URL)
-        token = (tmp_path / "denizen.key").read_text().strip()
+        link = (tmp_path / "denizen.admin-link").read_text().strip()
 
         assert get(f"{url}/healthz")
-        assert get(f"{url}/users/", token) == []
+        token = become_administrator(url, tmp_path / "denizen.admin-link")
+        assert [user["username"] for user in get(f"{url}/users/", token)] == ["root"]
         assert server.stop() == 0
 
-    assert token not in "".join(server.said)
-    private = ["denizen.db", "denizen.db.secret", "denizen.key"]
+    said = "".join(server.said)
+    assert link not in said
+    assert link.partition("=")[2] not in said
+    assert token not in said
+    private = ["denizen.db", "denizen.db.secret", "denizen.admin-link"]
     assert {name: (tmp_path / name).stat().st_mode & 0o777 for name in private} == dict.fromkeys(private, 0o600)
 
 
 def test_second_start_finds_what_the_first_one_made(environment: dict[str, str], tmp_path: Path) -> None:
     with serving(environment) as server:
-        server.wait_for(URL)
+        token = become_administrator(server.wait_for(URL), tmp_path / "denizen.admin-link")
         assert server.stop() == 0
     secret = (tmp_path / "denizen.db.secret").read_bytes()
-    token = (tmp_path / "denizen.key").read_text().strip()
 
     with serving(environment) as server:
         url = server.wait_for(URL)
-        assert get(f"{url}/users/", token) == []
+        assert [user["username"] for user in get(f"{url}/users/", token)] == ["root"]
         assert server.stop() == 0
 
+    assert "no administrator" not in "".join(server.said)
     assert (tmp_path / "denizen.db.secret").read_bytes() == secret
     assert "database_created" not in "".join(server.said)
 
@@ -105,14 +120,14 @@ def test_options_reach_several_workers_that_start_in_an_empty_folder(
 
     with serving(environment, "--workers", "2", "--access-log") as server:
         url = server.wait_for(URL)
-        server.wait_for("The first API key")
-        token = (tmp_path / "denizen.key").read_text().strip()
+        server.wait_for("no administrator yet")
+        token = become_administrator(f"{url}/accounts", tmp_path / "denizen.admin-link")
         for _ in range(10):
-            assert get(f"{url}/accounts/users/", token) == []
+            assert len(get(f"{url}/accounts/users/", token)) == 1
         assert server.stop() == 0
 
     said = "".join(server.said)
-    assert said.count("The first API key") == 1
+    assert said.count("no administrator yet") == 1
     assert '"/accounts/users/"' in said
 
 

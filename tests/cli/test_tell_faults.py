@@ -51,12 +51,17 @@ def test_setting_without_a_value_is_refused(denizen: Run, tmp_path: Path) -> Non
     assert "line 1 is not of the form NAME=value" in said.stderr
 
 
-def test_two_databases_in_one_folder_have_two_first_keys(tmp_path: Path) -> None:
+def test_two_databases_in_one_folder_have_two_links_for_administrators(tmp_path: Path) -> None:
     paths = [
-        Settings(database_url=f"sqlite:///{tmp_path}/{name}").first_key_path
-        for name in ("denizen.db", "team.db", "plain", "x.key")
+        Settings(database_url=f"sqlite:///{tmp_path}/{name}").admin_link_path
+        for name in ("denizen.db", "team.db", "plain", "x.admin-link")
     ]
-    assert [path.name for path in paths if path] == ["denizen.key", "team.key", "plain.key", "x.key.key"]
+    assert [path.name for path in paths] == [
+        "denizen.admin-link",
+        "team.admin-link",
+        "plain.admin-link",
+        "x.admin-link.admin-link",
+    ]
 
 
 def test_file_that_may_not_be_written_is_told(sqlite_template: Path) -> None:

@@ -31,13 +31,14 @@ COUNT = 100_000
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
-# Half have no username, every fifty-first no address, every hundredth is not active.
+# Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
 FILL = (
     f"""
     INSERT INTO denizen_users
         (id, username, username_key, username_skeleton, email, email_key, external_id, is_active, version, created_at,
-        updated_at, full_name, hashed_password)
-    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}'
+        updated_at, full_name, hashed_password, deleted_at, erase_at)
+    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
+        CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
             CASE WHEN i % 51 <> 0 OR i % 2 = 0 THEN 'u' || i || '@example.org' END AS mail
@@ -160,7 +161,9 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
 
     async def explain(name: str, query: str, parameters: Any, *, may_sort: bool) -> None:
         plan = "; ".join(row[3] for row in await backend.rows(f"EXPLAIN QUERY PLAN {query}", parameters))
-        if re.search(r"SCAN \w+\b(?! USING)", plan) or ("TEMP B-TREE" in plan and not may_sort):
+        if re.search(r"SCAN (?!hidden\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
+            "TEMP B-TREE" in plan and not may_sort
+        ):
             bad.append((name, plan))
 
     for name, statement, values in (*statements(), *counts()):

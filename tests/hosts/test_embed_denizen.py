@@ -171,7 +171,7 @@ async def test_a_start_that_is_refused_leaves_nothing_open(host: FastAPI, accoun
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_a_server_that_has_its_first_key_starts_while_another_process_writes(settings: Settings) -> None:
+async def test_a_server_that_has_offered_its_link_starts_while_another_process_writes(settings: Settings) -> None:
     app = create_app(settings, hasher=NullHasher())
     async with app.router.lifespan_context(app):
         pass
@@ -179,7 +179,7 @@ async def test_a_server_that_has_its_first_key_starts_while_another_process_writ
     busy = install(FastAPI(), settings=settings, hasher=NullHasher())
 
     async with busy.writing() as db:
-        await db.execute(text("UPDATE denizen_keys SET name = name"))
+        await db.execute(text("UPDATE denizen_roles SET name = name"))
         async with asyncio.timeout(2), other.router.lifespan_context(other):
             pass
     await busy.close()

@@ -19,7 +19,7 @@ from tests.openapi.document import SNAPSHOT, document, written
 OWN = {"get_current_key", "get_key", "get_role", "list_permissions", "list_user_roles"}
 """Whoever has credentials may ask for these; what is not his to see is not there."""
 
-OPEN = {"read_health", "read_readiness", "sign_in"}
+OPEN = {"read_health", "read_readiness", "list_public_keys", "refresh_tokens", "sign_in"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    acts = "run|sign|reauthenticate|impersonate|suspend|unsuspend|restore"
+    acts = "run|sign|reauthenticate|impersonate|refresh|introspect|suspend|unsuspend|restore"
     verbs = {"post": f"create|{acts}", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
     verbs["put"] = "set|grant"
     for verb, operation in operations(api):
@@ -85,7 +85,7 @@ def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> Non
 def test_bodies_have_examples(api: dict[str, Any]) -> None:
     bodies = [operation["requestBody"] for _, operation in operations(api) if "requestBody" in operation]
 
-    assert len(bodies) == 12  # one is a file, whose form is its own
+    assert len(bodies) == 14  # one is a file, whose form is its own
     for body in (body for body in bodies if "application/json" in body["content"]):
         whole = body["content"]["application/json"]["schema"]
         schema = named(api, next(iter(whole.get("anyOf", [whole]))))  # of a body that may be left out

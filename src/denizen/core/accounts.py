@@ -19,6 +19,7 @@ from denizen.core.database import Database
 from denizen.core.errors import DenizenError
 from denizen.core.events import INSTALL, Guard, Listener
 from denizen.core.hashing import HashPool
+from denizen.core.ids import new_id
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import RateLimiter
@@ -32,6 +33,9 @@ def utc_now() -> datetime:
 
 
 MAX_TOKEN_LENGTH = 4096
+
+Meter = Callable[[str, str, float], None]
+"""Is told what was done, of what kind, and how many; see `Accounts.count`."""
 
 
 @dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -50,11 +54,17 @@ class Accounts:
         listeners: told every event.
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
+        holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
+        process: names this install in this process, for what only one of all processes may do.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
+        kept: what rooms hold in memory of what the database says, by room: bounded, and read anew after seconds.
         batching: held by the one batch that may be written at a time, so that others come in between.
+        wakers: end the pause of a job of that name, where one runs; see `wake`.
+        meters: are told what `count` is told.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -70,11 +80,34 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    sign_up: SignUp | None = None
+    holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
+    process: UUID = field(default_factory=new_id)
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
+    meters: list[Meter] = field(default_factory=list)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def wake(self, job: str) -> None:
+        """Let a job run now, and not when its pause is over. Nothing happens in a process where it does not run."""
+        waker = self.wakers.get(job)
+        if waker is not None:
+            waker()
+
+    def count(self, what: str, kind: str, number: float = 1) -> None:
+        """Tell whoever keeps figures that something was done: `count("mails", "sent")`.
+
+        Args:
+            what: of which figure.
+            kind: one of a few, written down in the code; never what somebody sent.
+            number: how many.
+        """
+        for meter in self.meters:
+            meter(what, kind, number)
 
     def public_url(self, path: str) -> str:
         """Give the address of `path` as people reach it: from `DENIZEN_BASE_URL`, never from a request."""
@@ -175,6 +208,9 @@ class Accounts:
 
 Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
 """Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""
+
+SignUp = Callable[[Accounts, AsyncSession, Any], Awaitable[None]]
+"""Takes what a stranger wants his account to be, in a writing session that has not begun; makes no account yet."""
 
 Authenticator = Callable[[Accounts, str, datetime], Awaitable[Caller | None]]
 """Recognises the bearer of a token at an instant (UTC).

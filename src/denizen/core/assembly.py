@@ -46,7 +46,9 @@ def assemble(
         listeners=tuple(each for feature in features for each in feature.listeners),
         guards=tuple(each for feature in features for each in feature.guards),
         refusals=tuple(each for feature in features for each in feature.refusals),
+        sign_up=next((feature.sign_up for feature in features if feature.sign_up is not None), None),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
+        holdings=tuple(each for feature in features for each in feature.holdings),
         prefix=prefix,
         clock=clock,
     )

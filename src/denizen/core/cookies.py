@@ -88,6 +88,11 @@ def cookie_of(request: Request, accounts: Accounts) -> str | None:
     return request.cookies.get(cookie_name(accounts))
 
 
+def takes_cookies(accounts: Accounts) -> bool:
+    """Whether people sign in by cookie here: on https, on their own machine, or because the operator said so."""
+    return _is_https(accounts) or _is_loopback(accounts) or accounts.settings.insecure_cookies
+
+
 def admit_cookie(request: Request, accounts: Accounts) -> None:
     """Let somebody sign in by cookie, or say why not; asked before his password is looked at.
 
@@ -95,7 +100,7 @@ def admit_cookie(request: Request, accounts: Accounts) -> None:
         CookieRefused: people use this install over plain http, and not on their own machine.
         CsrfFailed: a page of another site asks, which would sign people in as somebody else.
     """
-    if not _is_https(accounts) and not _is_loopback(accounts) and not accounts.settings.insecure_cookies:
+    if not takes_cookies(accounts):
         raise CookieRefused(
             "Cookies are for https. Set DENIZEN_BASE_URL to an https address, or sign in without a cookie."
         )

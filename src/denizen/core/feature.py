@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts, Authenticator, Refusal
+from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp
 from denizen.core.events import Guard, Listener
 
 
@@ -31,7 +32,7 @@ class Job:
     """Something done again and again while an installed application has its database open.
 
     Attributes:
-        name: for the logs.
+        name: for the logs, and for `Accounts.wake`.
         every: seconds between the end of one run and the start of the next.
         run: one run; what it raises is logged and the next run comes all the same.
         last: run once more when the install is closed, as it is when the application stops.
@@ -45,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Cleaner:
-    """Deletes what has expired of one table; housekeeping calls it, one process at a time, until nothing is left.
+    """Deletes what has expired of one table; housekeeping calls it, one process at a time, until it gives 0.
 
     Attributes:
         name: of what is deleted, in the plural, for the logs and `denizen housekeeping`: `expired sign-ins`.
@@ -55,6 +56,19 @@ class Cleaner:
 
     name: str
     run: Callable[[Accounts, AsyncSession, datetime, int], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a room stores about one person, for when he asks for all of it.
+
+    Attributes:
+        name: what he finds it under: `sessions`.
+        read: gives it, as what JSON can be made of: all there is of that person, and no secret, digests included.
+    """
+
+    name: str
+    read: Callable[[AsyncSession, UUID], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,9 @@ class Feature:
         listeners: are told every event, in its transaction.
         guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
         refusals: are told what was refused, after the rollback and before the answer.
+        sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
+        holdings: what is stored about a person.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
     """
@@ -81,6 +97,8 @@ class Feature:
     listeners: tuple[Listener, ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
+    holdings: tuple[Holding, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ from denizen.core.origin import REQUEST_ID
 log = logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+FACE: Final = "denizen.face"
+"""The key in an ASGI scope under which stands what gives another answer to an error of ours than a document: a page."""
 
 STATUS: Final[Mapping[type[DenizenError], int]] = {
     kinds.Invalid: 422,
@@ -124,6 +127,10 @@ def problem(error: DenizenError, request_id: str) -> Response:
     """Give the answer to a request that ended in `error`."""
     content = document_of(error, request_id)
     status = content["status"]
+    return ProblemResponse(content, status_code=status, headers=_headers_of(error, status))
+
+
+def _headers_of(error: DenizenError, status: int) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
@@ -134,7 +141,7 @@ def problem(error: DenizenError, request_id: str) -> Response:
             # draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4
             headers["ratelimit-policy"] = f'"{quota.name}";q={quota.most};w={quota.per}'
             headers["ratelimit"] = f'"{quota.name}";r=0;t={wait}'
-    return ProblemResponse(content, status_code=status, headers=headers)
+    return headers
 
 
 def unexpected(request_id: str) -> dict[str, Any]:
@@ -253,7 +260,12 @@ async def _answer_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, DenizenError)  # noqa: S101  (what Starlette calls it for)
     stamped = REQUEST_ID in request.scope
     request_id = request_id_of(request.scope)
-    answer = problem(error, request_id)
+    face: Callable[[DenizenError], Response] | None = request.scope.get(FACE)
+    if face is None:
+        answer = problem(error, request_id)
+    else:
+        answer = face(error)
+        answer.headers.update(_headers_of(error, answer.status_code))
     if not stamped:
         answer.headers["x-request-id"] = request_id
     if answer.status_code >= 500:

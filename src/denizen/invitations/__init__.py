@@ -1,1 +1,1 @@
-"""Invitations: accounts for people who were asked in, and the first administrator's."""
+"""Invitations: accounts for people who were asked in, with the roles they were promised."""

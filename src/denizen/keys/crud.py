@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, func, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -122,11 +122,6 @@ async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None, use
     return await reads.rows(statement, limit=limit, after=after, user_id=user_id)
 
 
-async def count_keys(db: AsyncSession) -> int:
-    """Count all keys there ever were."""
-    return int((await db.execute(select(func.count()).select_from(Key))).scalar_one())
-
-
 async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     """Return the open keys that were made with `key_id`, or with such a one, and so on; itself first."""
     family = select(Key.id).where(Key.id == key_id).cte("family", recursive=True)
@@ -170,3 +165,12 @@ async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> Non
     )
     # In one order everywhere, so that two processes never wait for each other's rows crosswise.
     await db.execute(change, [{"key": key_id, "used_at": uses[key_id]} for key_id in sorted(uses)])
+
+
+_TOLD = tuple(column for column in Key.__table__.c if column.key != "token_digest")
+
+
+async def describe_keys(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give all that is stored of one person's keys, but for what recognises them."""
+    rows = await db.execute(select(*_TOLD).where(Key.user_id == user_id).order_by(Key.id))
+    return [row._asdict() for row in rows]

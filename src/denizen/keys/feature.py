@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.events import INSTALL, Event
-from denizen.core.feature import CommandGroup, Feature, Job
+from denizen.core.feature import CommandGroup, Feature, Holding, Job
+from denizen.keys.crud import describe_keys
 from denizen.keys.service import recognise, revoke_keys_of, write_last_uses
 from denizen.users.events import EmailProved, UserDeleted
 
@@ -38,6 +39,7 @@ FEATURE = Feature(
     routers=_routers,
     authenticators=(recognise,),
     listeners=(_end_keys,),
+    holdings=(Holding("keys", describe_keys),),
     commands=(CommandGroup("keys", _commands),),
     jobs=(Job("write last uses of keys", every=20.0, run=write_last_uses, last=True),),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,7 +23,6 @@ from denizen.keys.schemas import READ_FIELDS, KeyQuery
 
 HINT_LENGTH = 8
 NOTICE_AFTER = timedelta(minutes=1)
-FIRST_KEY_LIFE = timedelta(days=30)
 _LISTING = "keys order=id"
 """What cursors of the list of all keys are bound to."""
 
@@ -262,25 +261,3 @@ async def _end(db: AsyncSession, key_id: UUID, *, at: datetime) -> int:
     if ended:
         await record(db, KeyRevoked(key_id, ended))
     return ended
-
-
-async def issue_first_key(accounts: Accounts, hand_over: Callable[[str], None]) -> bool:
-    """Make the key that a new installation begins with: every scope, 30 days. `False` where there ever was one.
-
-    Args:
-        accounts: where.
-        hand_over: brings the token to whoever is to have it, before the transaction commits, which on SQLite keeps all
-            other writers out meanwhile. When it raises there is no key.
-    """
-    async with accounts.database.read.session() as db:  # first without a lock: at nearly every start there is one
-        if await crud.count_keys(db):
-            return False
-    at = accounts.clock()
-    async with accounts.writing() as db:
-        if await crud.count_keys(db):
-            return False
-        _, token = await issue_key(
-            db, name="first key", scopes=tuple(Scope), maker=None, expires_at=at + FIRST_KEY_LIFE, at=at
-        )
-        hand_over(token)
-    return True

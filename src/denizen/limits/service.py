@@ -258,3 +258,14 @@ async def right_guess(accounts: Accounts, db: AsyncSession, who: str, address: s
         await crud.put_limit(db, limits.known, at=at, until=at + KNOWN_FOR)
     if limits.account in found and not _is_known(found, limits, at=at):
         await crud.delete_limit(db, limits.account)
+
+
+async def forget_guesses(accounts: Accounts, db: AsyncSession, who: str, address: str | None) -> None:
+    """Forget the wrong guesses at an account, since its owner has shown who he is by other means than a guess.
+
+    Args:
+        As `right_guess`; the address is known from now on.
+    """
+    limits, at = _limits_of(accounts, who, address), accounts.clock()
+    await crud.put_limit(db, limits.known, at=at, until=at + KNOWN_FOR)
+    await crud.delete_limit(db, limits.account)

@@ -30,6 +30,7 @@ class Mail(Base):
         attempts: how often it was tried.
         next_attempt_at: when it is tried next, if it waits; while somebody sends it, when others may.
         claim: who sends it just now.
+        give_up_at: after which a try that fails is the last.
         error: what went wrong last.
     """
 
@@ -48,6 +49,7 @@ class Mail(Base):
     state: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
+    give_up_at: Mapped[datetime]
     content: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False)
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
     attempts: Mapped[int] = mapped_column(default=0)

@@ -1,19 +1,29 @@
-"""Writing letters into the outbox, and sending them."""
+"""Writing letters into the outbox, and looking after them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.errors import TooMany
+from denizen.core.identifiers import email_key
+from denizen.limits.service import enforce_rate
 from denizen.mail import crud
+from denizen.mail.errors import MailForgotten
 from denizen.mail.models import Mail
 from denizen.mail.templates import render
+from denizen.mail.values import Letter
+
+SENDING: Final = "send mails"
+"""The name of the job that sends."""
+
+_WAKES: Final = "denizen_mail_wakes"
 
 
 async def post(
@@ -29,13 +39,15 @@ async def post(
 ) -> Mail:
     """Put a letter into the outbox, in the transaction of what it tells of: both are there, or neither.
 
+    Nobody waits for a mail server here; the sender of this process is woken by the commit.
+
     Args:
         accounts: where.
         db: a writing session; it is not committed.
-        template: which letter; see `mail.templates`.
+        template: which letter, one of `mail.templates.TEMPLATES`.
         to: an e-mail address.
         at: now.
-        values: that stand in it, beside `site` and `base_url`.
+        values: that stand in it, beside `site`, `base_url` and `email`.
         user_id: whom it is about; it goes with that account.
         language: the reader's, where it is known.
     """
@@ -50,7 +62,81 @@ async def post(
         state="waiting" if settings.mail_url is not None else "kept",
         created_at=at,
         next_attempt_at=at,
-        content=accounts.secret.seal("mail", json.dumps(letter._asdict()).encode()),
+        give_up_at=at + timedelta(seconds=settings.mail_patience),
+        content=accounts.secret.seal("mail", letter.packed()),
         user_id=user_id,
     )
-    return await crud.create_mail(db, mail)
+    await crud.create_mail(db, mail)
+    _wake_after_commit(accounts, db)
+    return mail
+
+
+def _wake_after_commit(accounts: Accounts, db: AsyncSession) -> None:
+    """Let the sender look at once when the transaction is committed. Savepoints ring as well, which costs a look."""
+    if accounts.settings.mail_url is None or db.info.setdefault(_WAKES, accounts) is not accounts:
+        return
+    session = db.sync_session
+    if not event.contains(session, "after_commit", _ring):
+        event.listen(session, "after_commit", _ring)
+
+
+def _ring(session: Any) -> None:
+    accounts: Accounts = session.info[_WAKES]
+    accounts.wake(SENDING)
+
+
+async def read_letter(accounts: Accounts, mail: Mail) -> Letter | None:
+    """Give what a mail says; `None` where that is forgotten.
+
+    Raises:
+        Unreadable: it was sealed under another secret.
+    """
+    return None if mail.content is None else Letter.unpacked(accounts.secret.unseal("mail", mail.content))
+
+
+async def send_again(accounts: Accounts, mail_id: UUID) -> None:
+    """Let one mail be sent, whatever became of it before.
+
+    Raises:
+        MailNotFound: there is none.
+        MailForgotten: it was sent, and what it said is gone.
+    """
+    at = accounts.clock()
+    patience = timedelta(seconds=accounts.settings.mail_patience)
+    async with accounts.writing() as db:
+        mail = await crud.get_mail(db, mail_id)
+        if mail.content is None:
+            raise MailForgotten("This mail was sent, and what it said is forgotten.")
+        states = ("failed", "kept", "waiting")
+        await crud.release(db, at=at, give_up_at=at + patience, mail_id=mail_id, states=states)
+
+
+async def send_all_again(accounts: Accounts, state: str) -> int:
+    """Let all mails that are `failed` or `kept` be sent; give how many."""
+    at = accounts.clock()
+    patience = timedelta(seconds=accounts.settings.mail_patience)
+    async with accounts.writing(timeout=accounts.settings.database_slow_timeout) as db:
+        return await crud.release(db, at=at, give_up_at=at + patience, states=(state,))
+
+
+async def clean_old(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    """Delete a batch of mails older than `DENIZEN_MAIL_RETENTION`."""
+    before = at - timedelta(seconds=accounts.settings.mail_retention)
+    return await crud.delete_old(db, before=before, at=at, limit=limit)
+
+
+async def may_post(accounts: Accounts, to: str) -> bool:
+    """Count a letter that a stranger causes, in a transaction of its own; `False` where the address has got enough of
+    them. Whoever asked is answered as ever: what is refused here would tell him what others did.
+
+    Args:
+        accounts: where; no transaction of this task's may have begun.
+        to: an e-mail address.
+    """
+    try:
+        await enforce_rate(
+            accounts, "letters-to", email_key(to), most=accounts.settings.mail_rate_per_recipient, per=3600
+        )
+    except TooMany:
+        return False
+    return True

@@ -55,8 +55,20 @@ async def find_token(db: AsyncSession, digest: bytes, *, purpose: str, at: datet
     return (await db.scalars(select(OneTimeToken).where(*_opens(digest, purpose, at)))).one_or_none()
 
 
+async def find_latest(db: AsyncSession, *, purpose: str, at: datetime) -> OneTimeToken | None:
+    """Return the token that was made last for `purpose`, of those that are nobody's, if it opens anything at `at`."""
+    query = select(OneTimeToken).where(OneTimeToken.user_id.is_(None), OneTimeToken.purpose == purpose)
+    query = query.where(OneTimeToken.expires_at > at).order_by(OneTimeToken.id.desc()).limit(1)
+    return (await db.scalars(query)).one_or_none()
+
+
 def _opens(digest: bytes, purpose: str, at: datetime) -> tuple[Any, ...]:
     return OneTimeToken.token_digest == digest, OneTimeToken.purpose == purpose, OneTimeToken.expires_at > at
+
+
+async def delete_token(db: AsyncSession, digest: bytes) -> None:
+    """Delete one, whether it opens anything or not."""
+    await db.execute(delete(OneTimeToken).where(OneTimeToken.token_digest == digest).execution_options(**_QUIETLY))
 
 
 async def delete_tokens(db: AsyncSession, user_id: UUID, *, purposes: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.identifiers import email_key
+from denizen.core.ids import new_id
 from denizen.core.tokens import Prefix, digest, looks_like, new_token
 from denizen.onetime import crud
 from denizen.onetime.errors import LinkInvalid
@@ -59,8 +60,12 @@ async def issue(
     user_id: UUID | None = None,
     email: str | None = None,
     payload: Mapping[str, Any] | None = None,
+    token: str | None = None,
+    alone: bool = True,
 ) -> str:
     """Make a token for one purpose; earlier ones of the same person for the same purpose open nothing any more.
+
+    As many statements run whether it is somebody's or nobody's, so that the time does not tell which.
 
     Args:
         accounts: where.
@@ -71,11 +76,15 @@ async def issue(
         user_id: whose it is.
         email: where it is sent.
         payload: put by, sealed, for when it is spent; plain JSON.
+        token: that opens it, where it has to be made again later; 256 bits that nobody can guess.
+        alone: `False` lets earlier ones be.
 
     Returns:
         The token, which nobody will see again.
     """
-    token = new_token(_PURPOSES[purpose])
+    token = token or new_token(_PURPOSES[purpose])
+    if alone:
+        await crud.delete_tokens(db, new_id() if user_id is None else user_id, purposes=[purpose])
     await _store(accounts, db, purpose, token, at=at, lifetime=lifetime, user_id=user_id, email=email, payload=payload)
     return token
 
@@ -95,6 +104,7 @@ async def issue_code(
         The ticket, for whoever asked; the code, for the mail.
     """
     ticket, code = new_token("dzc_"), f"{secrets.randbelow(1_000_000):06}"
+    await crud.delete_tokens(db, new_id() if user_id is None else user_id, purposes=["mailed_code"])
     await _store(
         accounts,
         db,
@@ -123,8 +133,6 @@ async def _store(
     email: str | None,
     payload: Mapping[str, Any] | None,
 ) -> None:
-    if user_id is not None:
-        await crud.delete_tokens(db, user_id, purposes=[purpose])
     sealed = None if payload is None else accounts.secret.seal("one-time token", json.dumps(payload).encode())
     made = OneTimeToken(
         purpose=purpose,
@@ -164,6 +172,11 @@ async def spend_code(accounts: Accounts, ticket: str, code: str, *, at: datetime
     return _opened(accounts, row)
 
 
+async def take_back(db: AsyncSession, token: str) -> None:
+    """Let a token open nothing, in the transaction in which it was made."""
+    await crud.delete_token(db, digest(token))
+
+
 async def peek(accounts: Accounts, purpose: str, token: str, *, at: datetime) -> Opened:
     """Look what a token would open, without spending it: for the pages that links lead to.
 
@@ -173,6 +186,12 @@ async def peek(accounts: Accounts, purpose: str, token: str, *, at: datetime) ->
     async with accounts.database.read.session() as db:
         row = await crud.find_token(db, digest(token), purpose=purpose, at=at) if _fits(purpose, token) else None
         return _opened(accounts, row)
+
+
+async def look_again(accounts: Accounts, db: AsyncSession, purpose: str, *, at: datetime) -> Opened | None:
+    """Look what the latest token that is nobody's would open for a purpose, where there is one."""
+    row = await crud.find_latest(db, purpose=purpose, at=at)
+    return None if row is None else _opened(accounts, row)
 
 
 def _fits(purpose: str, token: str) -> bool:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from denizen.core.feature import Feature
 
-FEATURE = Feature("passwordless")
+
+def _routers() -> tuple[Any, ...]:
+    from denizen.passwordless.routes import router
+
+    return (router,)
+
+
+FEATURE = Feature("passwordless", routers=_routers, ahead=True)

@@ -250,8 +250,6 @@ async def revoke_role(db: AsyncSession, user_id: UUID, name: str, *, caller: Cal
 async def _give(db: AsyncSession, user_id: UUID, roles: Sequence[Role], *, held: int, at: datetime) -> None:
     if held + len(roles) > MAX_ROLES:
         raise Invalid(f"Nobody can have more than {MAX_ROLES} roles.", field="roles")
-    if not roles:
-        return
     await give_many(db, [(user_id, role) for role in roles], at=at)
 
 
@@ -262,6 +260,8 @@ async def give_many(db: AsyncSession, grants: Sequence[tuple[UUID, Role]], *, at
         db: a writing session; it is not committed.
         at: now.
     """
+    if not grants:
+        return
     await crud.create_grants(db, [(user_id, role.id) for user_id, role in grants], at=at)
     for user_id, role in grants:
         await record(db, RoleGranted(user_id, role.name))

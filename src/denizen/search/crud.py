@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
-from denizen.core.statements import Statement
+from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.words import search_text
 from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TRIGRAMS, SearchEntry
@@ -105,16 +105,11 @@ async def forget_number(db: AsyncSession, number: int | None) -> None:
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _LAST: Final = text("SELECT coalesce(max(number), 0) FROM denizen_search")
-_FILL: Final = {
-    "sqlite": text(
-        "INSERT INTO denizen_search (user_id, text) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-        "FROM json_each(:entries)"
-    ),
-    "postgresql": text(
-        "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
-        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
-    ),
-}
+_FILL: Final = text(
+    "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
+    "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
+)
+_ENTRIES: Final = ManyRows("denizen_search (user_id, text)", 2)
 _FORGET_BEHIND: Final = text("DELETE FROM denizen_search_index WHERE rowid > :last")
 _LEARN_BEHIND: Final = text(
     "INSERT INTO denizen_search_index (rowid, text) SELECT number, text FROM denizen_search WHERE number > :last"
@@ -130,14 +125,15 @@ async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
     """
     if not entries:
         return
-    dialect = (await db.connection()).dialect.name
-    last = (await db.execute(_LAST)).scalar_one() if dialect == "sqlite" else 0
-    await db.execute(_FILL[dialect], {"entries": _encode(entries)})
-    if dialect == "sqlite":
-        # What this transaction stored has the highest numbers, since nobody else writes meanwhile. FTS5 may know some
-        # of these still, of accounts that somebody erased in the table alone.
-        await db.execute(_FORGET_BEHIND, {"last": last})
-        await db.execute(_LEARN_BEHIND, {"last": last})
+    if not await _on_sqlite(db):
+        await db.execute(_FILL, {"entries": await encode_in_pieces(entries)})
+        return
+    last = (await db.execute(_LAST)).scalar_one()
+    await _ENTRIES.store(db, entries)
+    # What this transaction stored has the highest numbers, since nobody else writes meanwhile. FTS5 may know some of
+    # these still, of accounts that somebody erased in the table alone.
+    await db.execute(_FORGET_BEHIND, {"last": last})
+    await db.execute(_LEARN_BEHIND, {"last": last})
 
 
 _LEARN_NEW: Final = text(

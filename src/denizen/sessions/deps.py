@@ -9,14 +9,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Response
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
+from denizen.core.cookies import csrf_token, set_cookie
 from denizen.core.deps import Bearer, Which
+from denizen.sessions.schemas import STORED_FIELDS, dump_sign_in
+from denizen.sessions.service import Opened
 
 
 class SessionBearer(Bearer):
@@ -57,3 +60,32 @@ class SessionBearer(Bearer):
 CurrentSession = Annotated[Caller, Depends(SessionBearer())]
 OwnSession = Annotated[Caller, Depends(SessionBearer(own=True))]
 FreshSession = Annotated[Caller, Depends(SessionBearer(fresh=True))]
+
+
+def answer_sign_in(
+    accounts: Accounts,
+    opened: Opened,
+    *,
+    by_cookie: bool,
+    at: datetime,
+    status: int = 200,
+    page: Response | None = None,
+) -> Response:
+    """Hand somebody what he signed in for: in the answer, or in a cookie, for which `admit_cookie` was asked before.
+
+    Args:
+        accounts: where.
+        opened: the sign-in and its token.
+        by_cookie: keep it from scripts.
+        at: now.
+        status: of the answer.
+        page: what people are shown instead of the answer for programs; they get it by cookie or not at all.
+    """
+    session, token = opened
+    left = int((session.expires_at - at).total_seconds())
+    shown = {"csrf_token": csrf_token(accounts, token)} if by_cookie else {"access_token": token}
+    content = dump_sign_in(tuple(getattr(session, name) for name in STORED_FIELDS), expires_in=left, **shown)
+    answer = page or Response(content, status, {"Cache-Control": "no-store"}, "application/json")
+    if by_cookie:
+        set_cookie(answer, accounts, token, max_age=left)
+    return answer

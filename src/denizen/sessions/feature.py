@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.events import Event
-from denizen.core.feature import Cleaner, CommandGroup, Feature, Job
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
 from denizen.roles.events import RoleChanged, RoleRevoked
 from denizen.sessions import crud
 from denizen.sessions.service import end_sessions, idle_since_of, recognise, write_last_uses
@@ -57,6 +57,7 @@ FEATURE = Feature(
     authenticators=(recognise,),
     listeners=(_end,),
     cleaners=(Cleaner("expired sign-ins", _clean),),
+    holdings=(Holding("sessions", crud.describe_sessions),),
     commands=(CommandGroup("sessions", _commands),),
     jobs=(Job("write last uses of sign-ins", every=20.0, run=write_last_uses, last=True),),
 )

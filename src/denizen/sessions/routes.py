@@ -25,8 +25,6 @@ from denizen.core.cookies import (
     admit_cookie,
     clear_cookie,
     cookie_of,
-    csrf_token,
-    set_cookie,
     token_of,
 )
 from denizen.core.deps import Db, Here, Now, Reads
@@ -36,16 +34,14 @@ from denizen.core.ids import parse_id
 from denizen.core.problems import responses
 from denizen.core.routing import Router, with_forms
 from denizen.sessions import crud, service
-from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer
+from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer, answer_sign_in
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.schemas import (
-    STORED_FIELDS,
     Reauthentication,
     SessionRead,
     SignInCreate,
     SignInRead,
     dump_sessions,
-    dump_sign_in,
 )
 from denizen.users.deps import CanReadUser, CanWriteUser, OneBearer
 from denizen.users.errors import UserNotFound
@@ -104,17 +100,6 @@ def _person(caller: Caller) -> UUID:
     return caller.user_id
 
 
-def _answer(accounts: Accounts, opened: service.Opened, *, by_cookie: bool, at: datetime) -> Response:
-    session, token = opened
-    left = int((session.expires_at - at).total_seconds())
-    shown = {"csrf_token": csrf_token(accounts, token)} if by_cookie else {"access_token": token}
-    content = dump_sign_in(tuple(getattr(session, name) for name in STORED_FIELDS), expires_in=left, **shown)
-    answer = Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
-    if by_cookie:
-        set_cookie(answer, accounts, token, max_age=left)
-    return answer
-
-
 @router.post(
     "/auth/login",
     response_model=SignInRead,
@@ -130,7 +115,7 @@ async def sign_in(request: Request, accounts: Here, db: Db, at: Now, data: SignI
         admit_cookie(request, accounts)
     old = cookie_of(request, accounts) if data.cookie else None
     opened = await service.sign_in(accounts, db, data.username, data.password, at=at, instead_of=old)
-    return _answer(accounts, opened, by_cookie=data.cookie, at=at)
+    return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at)
 
 
 @router.post(
@@ -163,7 +148,7 @@ async def reauthenticate_session(
     """Prove anew who you are, as sensitive acts want it; the sign-in gets another token, and the old one ends."""
     token, by_cookie = token_of(request, accounts)
     opened = await service.reauthenticate(accounts, db, caller, data.password, token=token, at=at)
-    return _answer(accounts, opened, by_cookie=by_cookie, at=at)
+    return answer_sign_in(accounts, opened, by_cookie=by_cookie, at=at)
 
 
 @router.get(
@@ -271,4 +256,4 @@ async def delete_user_sessions(caller: CanWriteUser, user_id: UserId, db: Db) ->
 async def impersonate_user(caller: CanImpersonate, user_id: UserId, accounts: Here, db: Db, at: Now) -> Response:
     """Sign in as somebody else, for a quarter of an hour, with his permissions; his credentials stay out of reach."""
     opened = await service.impersonate(accounts, db, user_id, caller=caller, at=at)
-    return _answer(accounts, opened, by_cookie=False, at=at)
+    return answer_sign_in(accounts, opened, by_cookie=False, at=at)

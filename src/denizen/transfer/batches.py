@@ -7,24 +7,21 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import EVERYTHING
 from denizen.core.errors import DenizenError
 from denizen.core.events import record
-from denizen.core.types import format_utc, parse_utc
-from denizen.roles import crud as roles
-from denizen.roles.models import ADMIN
+from denizen.core.types import parse_utc
+from denizen.roles.batches import read_rights
 from denizen.roles.service import give_many
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
 from denizen.transfer.errors import PasswordNotSettable, RowRejected
-from denizen.transfer.plans import Plan, Rights, Seen, already, matched
+from denizen.transfer.plans import Plan, Seen, already, matched
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, Row, RowReader, RowResult, refused
-from denizen.transfer.values import make_account
+from denizen.transfer.values import MakeAccount, account_maker
 
 _FIRST_BATCH: Final = 500
 """Nobody knows yet how fast the disk is. The next may have four times as many, and so on."""
@@ -43,6 +40,12 @@ _BATCH_SECONDS: Final = 0.4
 
 _SLICE_SECONDS: Final = 0.002
 """How long rows are checked before the event loop gets a turn."""
+
+_SHORT_SLICE_SECONDS: Final = 0.001
+"""The same where others had something to do in the last turn: requests, of which each needs several."""
+
+_IDLE_SECONDS: Final = 0.0002
+"""A turn in which nobody else did anything takes a quarter of it."""
 
 _TRIES: Final = 3
 
@@ -73,19 +76,18 @@ class Batch:
         lines = [rows[-1].line for rows in (self.accounts, self.results) if rows]
         return max(lines, default=0)
 
-    def add(self, accounts: Accounts, row: Row, options: ImportOptions, at: str) -> None:
+    def add(self, accounts: Accounts, row: Row, make: MakeAccount) -> None:
         """Check `row` and put it where it belongs."""
+        line, values = row
         try:
-            if isinstance(row.values, DenizenError):
-                raise row.values
-            account = make_account(
-                row.line, row.values, at=at, reads_hash=accounts.hashing.hasher.reads, options=options
-            )
+            if isinstance(values, DenizenError):
+                raise values
+            account = make(line, values)
             if account.password is not None:
                 accounts.check_password(account.password, account.username, account.email, account.full_name)
                 self.passwords += 1
         except DenizenError as error:
-            self.results.append(refused(row.line, error))
+            self.results.append(refused(line, error))
         else:
             self.accounts.append(account)
 
@@ -146,27 +148,45 @@ async def read_batches(
         pace: says how many rows a batch may have.
         after: leave out the rows up to this line: they are done.
     """
-    batch, count, size, whole = Batch(), 0, 0, 0
-    at, until = format_utc(accounts.clock()), 0.0
+    batch, count, size, whole, turns = Batch(), 0, 0, 0, _Turns()
     async for rows, read in _pieces(chunks, reader):
         size, whole = size + read, whole + read
+        make = account_maker(accounts, options)
         for row in rows:
             if row.line > after:
-                batch.add(accounts, row, options, at)
+                batch.add(accounts, row, make)
                 count += 1
             if count >= pace.rows or (size >= _BATCH_BYTES and count) or batch.passwords >= _BATCH_PASSWORDS:
                 batch.read = whole
                 yield batch
-                batch, count, size, at = Batch(), 0, 0, format_utc(accounts.clock())
-            if time.perf_counter() > until:
-                await asyncio.sleep(0)
-                until = time.perf_counter() + _SLICE_SECONDS
-        if time.perf_counter() > until:  # of lines that are no rows, too
-            await asyncio.sleep(0)
-            until = time.perf_counter() + _SLICE_SECONDS
+                batch, count, size, make = Batch(), 0, 0, account_maker(accounts, options)
+            if time.perf_counter() > turns.until:
+                await turns.give()
+        if time.perf_counter() > turns.until:  # of lines that are no rows, too
+            await turns.give()
     if batch:
         batch.read = whole
         yield batch
+
+
+class _Turns:
+    """Gives way to whatever else the event loop has to do: the more often, the more that is.
+
+    Attributes:
+        until: when the next turn is due, in seconds of `time.perf_counter`.
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    async def give(self) -> None:
+        """Let the event loop take a turn."""
+        left = time.perf_counter()
+        await asyncio.sleep(0)
+        back = time.perf_counter()
+        self.until = back + (_SLICE_SECONDS if back - left < _IDLE_SECONDS else _SHORT_SLICE_SECONDS)
 
 
 class Ahead:
@@ -280,8 +300,7 @@ async def write_rows(
         await crud.update_accounts(db, run.updated)
         if run.created and len(await crud.insert_accounts(db, run.created)) < len(run.created):
             raise Raced
-    if plan.grants:
-        await give_many(db, plan.grants, at=parse_utc(at))
+    await give_many(db, plan.grants, at=parse_utc(at))
     for event in plan.events:
         await record(db, event)
     return plan.results
@@ -304,31 +323,13 @@ async def _make_plan(db: AsyncSession, rows: Sequence[Account], options: ImportO
         key = MATCH_KEYS[options.match]
         if any(taken[key].get(getattr(row, key)) != row.id for row in current.values()) or len(current) < len(ids):
             raise Raced
-    rights = await _read_rights(db, rows, list(current), options, at=at)
+    asked = [(row.roles, row.is_active) for row in rows]
+    rights = await read_rights(db, options.caller, list(current), asked, lock=not options.dry_run, at=parse_utc(at))
     plan = Plan(options, taken, current, seen, rights=rights, at=at)
     for begin in range(0, len(rows), 100):
         plan.judge(rows[begin : begin + 100])
         await asyncio.sleep(0)  # the event loop has others to serve
     return plan
-
-
-async def _read_rights(
-    db: AsyncSession, rows: Sequence[Account], ids: Sequence[str], options: ImportOptions, *, at: str
-) -> Rights:
-    """Read who may be changed and what may be given, by a statement each; by none where the operator gives no roles."""
-    caller, names = options.caller, {name for row in rows for name in row.roles}
-    lets_go = options.mode == "upsert" and not all(row.is_active for row in rows)
-    held: dict[str, dict[str, frozenset[str]]] = {}
-    if ids and (names or lets_go or not (caller is None or caller.may(EVERYTHING))):
-        for user_id, name, permissions in await roles.list_held_by(db, list(map(UUID, ids))):
-            held.setdefault(str(user_id), {})[name] = frozenset(permissions)
-    administrators: Sequence[UUID] = ()
-    if lets_go and any(ADMIN in each for each in held.values()):
-        if not options.dry_run:
-            await roles.hold_administrators(db)
-        administrators = await roles.list_administrators(db, at=parse_utc(at))
-    known = {role.name: role for role in await roles.find_roles(db, names)} if names else {}
-    return Rights(caller, held=held, roles=known, administrators=map(str, administrators))
 
 
 async def _create(db: AsyncSession, rows: Sequence[Account], seen: Seen) -> list[RowResult]:

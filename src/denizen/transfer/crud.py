@@ -1,8 +1,9 @@
-"""The SQL of bulk work: whole batches in one statement each.
+"""The SQL of bulk work: whole batches in a few statements.
 
-A batch travels as one JSON text, and what it gives comes back as one, on both databases. On SQLite that makes a batch
-one step of one statement, during which Python is free for the next batch; row by row the two would wait for each
-other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging table and from there costs.
+A batch travels as one JSON text, and what it gives comes back as one, on both databases. On SQLite that makes it one
+step of one statement, during which Python is free for the next batch; row by row the two would wait for each other's
+hold on the interpreter. On PostgreSQL it costs what COPY into a staging table and from there costs. New rows, of which
+an import has most, go to SQLite as parameters, hundreds in a step (`ManyRows`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.core.database import Database, Reader
 from denizen.core.errors import Unavailable
-from denizen.core.statements import Statement
+from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.directory.crud import Shape, page_query
 from denizen.directory.service import Listing
 from denizen.search import crud as search
@@ -64,23 +65,17 @@ _TYPES: Final = {
 }
 _WIDTH: Final = len(STORED)
 _NAMES: Final = ", ".join(STORED)
-_ON_SQLITE: Final = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(STORED)))
 _ON_POSTGRESQL: Final = ", ".join(
     f"CAST(row ->> {index} AS {_TYPES.get(name, 'text')})" for index, name in enumerate(STORED)
 )
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-_INSERT: Final = {  # made of names that stand in this file
-    "sqlite": text(
-        f"INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_SQLITE} "  # noqa: S608  (names of this file)
-        "FROM json_each(:rows) WHERE true ON CONFLICT DO NOTHING"
-    ),
-    "postgresql": text(
-        f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (as above)
-        "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
-        "SELECT CAST(json_agg(id) AS text) FROM landed"
-    ),
-}
+_INSERT: Final = text(  # made of names that stand in this file
+    f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (names of this file)
+    "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
+    "SELECT CAST(json_agg(id) AS text) FROM landed"
+)
+_ROWS: Final = ManyRows(f"denizen_users ({_NAMES})", _WIDTH, otherwise="ON CONFLICT DO NOTHING")
 _ROOM_FOR_A_BATCH: Final = text("PRAGMA cache_size = -16000")
 """16 MB instead of 2: a batch touches pages all over nine indexes, and what does not fit is written twice."""
 
@@ -106,13 +101,13 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
 
 async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
     dialect = (await db.connection()).dialect.name
-    rows = _encode([account[:_WIDTH] for account in accounts])
+    rows = [account[:_WIDTH] for account in accounts]
     if dialect == "postgresql":
-        return set(json.loads((await db.execute(_INSERT[dialect], {"rows": rows})).scalar_one() or "[]"))
+        sent = {"rows": await encode_in_pieces(rows)}
+        return set(json.loads((await db.execute(_INSERT, sent)).scalar_one() or "[]"))
     await db.execute(_ROOM_FOR_A_BATCH)
     last = (await db.execute(_LAST_ROW)).scalar_one()
-    stored = await db.execute(_INSERT[dialect], {"rows": rows})
-    if stored.rowcount == len(accounts):  # type: ignore[attr-defined]  # a CursorResult, declared as Result
+    if await _ROWS.store(db, rows) == len(accounts):
         return {account.id for account in accounts}
     # What this transaction stored has the highest row numbers, since nobody else writes meanwhile.
     return set(json.loads((await db.execute(_ROWS_BEHIND, {"last": last})).scalar_one()))

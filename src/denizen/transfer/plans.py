@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from operator import lt
 from typing import Any, Final
 from uuid import UUID
 
-from denizen.core.auth import BeyondCaller, Caller, covers
-from denizen.core.errors import DenizenError
+from denizen.core.errors import DenizenError, StorageFull
 from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
-from denizen.roles.errors import LastAdministrator, RoleNotFound
 from denizen.roles.models import Role
-from denizen.roles.schemas import MAX_ROLES
+from denizen.roles.plans import Rights
 from denizen.transfer.crud import KINDS, Taken, find_match
-from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, ValueTooLong
-from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
-from denizen.users.errors import TAKEN, OwnAccount
+from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
+from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
+from denizen.users.errors import TAKEN
 from denizen.users.events import EmailChanged, PasswordChanged
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,33 +42,64 @@ _SETS: Final[Mapping[str, tuple[str, ...]]] = {
 _FOUND_BY: Final = frozenset({"username", "email", "full_name", "external_id"})
 
 
+_RUN: Final = 100
+"""Results that are kept together: few enough for one of them to be found fast, many enough to take next to no time."""
+
+
 class Seen:
-    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow."""
+    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow.
+
+    Of new accounts, which most rows are and whose ids grow, a hundred are kept in one piece: a row of its own for each
+    would be a twentieth of an import, for the few that are ever asked for.
+    """
 
     def __init__(self) -> None:
         self._scratch = sqlite3.connect("", isolation_level=None)
         self._scratch.execute("PRAGMA journal_mode=OFF")
         self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+        self._scratch.execute("CREATE TABLE runs (first TEXT PRIMARY KEY, ids TEXT, lines BLOB)")
+        self._last = ""
 
     def _line(self, mark: bytes) -> int | None:
-        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
+        found = self._find("SELECT line FROM seen WHERE mark = ?", mark)
         return None if found is None else int(found[0])
 
+    def _find(self, sql: str, asked: bytes | str) -> tuple[Any, ...] | None:
+        with _no_room_told():
+            found: tuple[Any, ...] | None = self._scratch.execute(sql, (asked,)).fetchone()
+        return found
+
     def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
-        self._scratch.execute("BEGIN")
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
-        self._scratch.execute("COMMIT")
+        self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
+
+    def _write(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with _no_room_told():
+            self._scratch.execute("BEGIN")
+            self._scratch.executemany(sql, rows)
+            self._scratch.execute("COMMIT")
 
     def add_results(self, results: Iterable[RowResult]) -> None:
         """Keep which line brought or changed which account."""
-        self._add(
-            (_id_bytes(result.id), result.line)
-            for result in results
-            if result.id is not None and result.outcome != "skipped"
-        )
+        kept = [each for each in results if each.id is not None and each.outcome != "skipped"]
+        ids = [each.id or "" for each in kept]
+        if len(ids) >= _RUN and all(map(lt, [self._last, *ids], ids)):
+            self._last = ids[-1]
+            lines = [each.line for each in kept]
+            self._write(
+                "INSERT INTO runs VALUES (?, ?, ?)",
+                (
+                    (ids[at], "\n".join(ids[at : at + _RUN]), array("q", lines[at : at + _RUN]).tobytes())
+                    for at in range(0, len(ids), _RUN)
+                ),
+            )
+        else:
+            self._add((_id_bytes(each.id or ""), each.line) for each in kept)
 
     def line_of(self, user_id: str) -> int | None:
         """Return the line that brought or changed an account; `None` for one that no line did."""
+        found = self._find("SELECT ids, lines FROM runs WHERE first <= ? ORDER BY first DESC LIMIT 1", user_id)
+        if found is not None and (place := found[0].find(user_id)) >= 0:
+            return int(array("q", found[1])[place // (len(user_id) + 1)])
         return self._line(_id_bytes(user_id))
 
     def add_asked(self, account: Account) -> None:
@@ -93,6 +124,20 @@ class Seen:
         self._scratch.close()
 
 
+@contextmanager
+def _no_room_told() -> Iterator[None]:
+    """Say which disk it is that has no room: the database's may have plenty."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageFull(
+            "There is no room for temporary files right now. What was imported is in, and can be gone on with.",
+            retry_after=60,
+            private="There is no room for temporary files. Make some, or name a folder that has some in TMPDIR; then "
+            "go on with the import.",
+        ) from error
+
+
 def _id_bytes(user_id: str) -> bytes:
     return bytes.fromhex(user_id.replace("-", ""))
 
@@ -113,73 +158,6 @@ def already(account: Account, column: str, line: int | None) -> RowResult:
     if line is not None:
         detail = f"{detail}, in line {line} of this file"
     return RowResult(account.line, "refused", None, kind.code, name, detail)
-
-
-class Rights:
-    """What an import may do to people, and which roles it may give.
-
-    Args:
-        caller: who imports; `None` for the operator, who may do everything.
-        held: by id, what the roles allow that somebody has, by name; without those who have none.
-        roles: by name, those that rows name and that there are.
-        administrators: the ids of those who have the role `admin` and can sign in; empty where no row lets one go.
-    """
-
-    def __init__(
-        self,
-        caller: Caller | None,
-        *,
-        held: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType({}),
-        roles: Mapping[str, Role] = MappingProxyType({}),
-        administrators: Iterable[str] = (),
-    ) -> None:
-        self._caller = caller
-        self._held = held
-        self._roles = roles
-        self._administrators = set(administrators)
-
-    def gained(self, row: Account, user_id: str | None = None) -> list[Role]:
-        """Give the roles that a row gives to somebody who does not have them yet.
-
-        Raises:
-            RoleNotFound, BeyondCaller: there is no such role, or it is not the caller's to give.
-        """
-        held = self._held.get(user_id or "", {})
-        if not row.roles or held.keys() >= set(row.roles):
-            return []
-        if any(name not in self._roles for name in row.roles):
-            raise RoleNotFound("One of these roles does not exist.", field="roles")
-        gained = [self._roles[name] for name in row.roles if name not in held]
-        for role in gained:
-            if self._caller is not None and not covers(self._caller.scopes, frozenset(role.permissions)):
-                raise BeyondCaller(f"The role {role.name} allows what you may not do.", field="roles")
-        if len(held) + len(gained) > MAX_ROLES:
-            raise ValueTooLong(f"Nobody can have more than {MAX_ROLES} roles.", field="roles")
-        return gained
-
-    def check_change(self, user_id: str) -> None:
-        """Refuse that an import changes somebody who may do what its caller may not, or the caller himself.
-
-        Raises:
-            BeyondCaller, OwnAccount: with a sentence.
-        """
-        if self._caller is None:
-            return
-        if self._caller.user_id is not None and user_id == str(self._caller.user_id):
-            raise OwnAccount("Nobody changes his own account by a file.")
-        may = frozenset[str]().union(*self._held.get(user_id, {}).values())
-        if not covers(self._caller.scopes, may):
-            raise BeyondCaller("This account may do what you may not, so that it is not yours to change.")
-
-    def let_go(self, user_id: str) -> None:
-        """Let somebody be made inactive.
-
-        Raises:
-            LastAdministrator: he is the last one.
-        """
-        if self._administrators == {user_id}:
-            raise LastAdministrator("Nobody who can sign in would be left with the role admin.", field="is_active")
-        self._administrators.discard(user_id)
 
 
 @dataclass(slots=True)
@@ -262,7 +240,7 @@ class Plan:
         clash = self._clash(row, None)
         if clash is not None:
             return clash
-        self._grant(row.id, self._rights.gained(row))
+        self._grant(row.id, self._rights.gained(row.roles))
         self._take(row, KINDS, row.id).created.append(row)
         self._lines[row.id] = row.line
         if self._options.dry_run:
@@ -289,7 +267,7 @@ class Plan:
         clash = None if new is old else self._clash(new, holder)
         if clash is not None:
             return clash
-        gained = self._rights.gained(row, holder)
+        gained = self._rights.gained(row.roles, holder)
         if new is not old or gained:
             self._rights.check_change(holder)
         if old.is_active and not new.is_active:
@@ -317,6 +295,8 @@ class Plan:
             return old
         if "email_key" in values:  # nobody has proved the new one, but where the row says so
             values.setdefault("email_verified_at", row.email_verified_at)
+        if old.version == MAX_VERSION:
+            raise VersionExhausted("The account of this row was changed as often as its version can count.")
         new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
         if new.username is not None:
             check_username_email(new.username, new.email)

@@ -50,6 +50,9 @@ TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
 MATCH_KEYS: Final[dict[Match, str]] = {"email": "email_key", "username": "username_key", "external_id": "external_id"}
 """The column by which accounts are found for each way to match."""
 
+MAX_VERSION: Final = 2**31 - 1
+"""What the column holds on PostgreSQL."""
+
 _NAME: Final = re.compile(r"[\w .-]{1,40}")
 
 

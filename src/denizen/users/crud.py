@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -48,6 +48,7 @@ _ANY = _TABLE.c.id == bindparam("own")
 _HERE = _TABLE.c.deleted_at.is_(None)
 _OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
+_UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton"})
 _INSERT = _TABLE.insert()
 _RESTORE = (
     _TABLE.update()
@@ -123,20 +124,32 @@ async def create_user(db: AsyncSession, user: User, *, known: bool = True) -> Us
     return user
 
 
-async def get_user(db: AsyncSession, user_id: UUID) -> User:
+async def get_user(db: AsyncSession, user_id: UUID, *, for_update: bool = False) -> User:
     """Return the account `user_id`.
+
+    Args:
+        db: any session; nothing is written.
+        user_id: whose.
+        for_update: let nobody else change it before this transaction ends; what belongs to it may be added meanwhile.
 
     Raises:
         UserNotFound: there is none, or it is deleted.
     """
-    return await _one(db, User.id == user_id)
+    return await _one(db, User.id == user_id, for_update=for_update)
 
 
-async def _one(
-    db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", *, deleted: bool = False
-) -> User:
-    query = select(User).where(known_by)
-    user = (await db.scalars(query if deleted else query.where(User.deleted_at.is_(None)))).one_or_none()
+def _user_where(known_by: ColumnElement[bool], *, for_update: bool = False, deleted: bool = False) -> Select[User]:
+    query = select(User).where(known_by) if deleted else select(User).where(known_by, User.deleted_at.is_(None))
+    return query.with_for_update(key_share=True) if for_update else query
+
+
+async def find_user_by_email(db: AsyncSession, email: str, *, for_update: bool = False) -> User | None:
+    """Return the account with `email`, in whatever spelling of its letters, where there is one; see `get_user`."""
+    return (await db.scalars(_user_where(User.email_key == email_key(email), for_update=for_update))).one_or_none()
+
+
+async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:
+    user = (await db.scalars(_user_where(known_by, **how))).one_or_none()
     if user is None:
         raise UserNotFound(sentence)
     return user
@@ -337,6 +350,17 @@ async def read_user(reads: Reader, user_id: UUID) -> Row:
     if not rows:
         raise UserNotFound("User not found")
     return rows[0]
+
+
+async def describe_user(db: AsyncSession, user_id: UUID) -> dict[str, Any]:
+    """Give all that is stored of an account, hidden or not, but for the hash of its password and what names are
+    compared by.
+    """
+    held = [column for column in _TABLE.c if column.key not in _UNTOLD]
+    row = (await db.execute(select(*held).where(_TABLE.c.id == bindparam("own")), {"own": user_id})).one_or_none()
+    if row is None:
+        raise UserNotFound("User not found")
+    return row._asdict()
 
 
 async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[str, int]]:

@@ -21,6 +21,20 @@ class UserCreated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SignedUp(Event):
+    """A stranger opened an account of his own, whose address nobody has proved yet.
+
+    Attributes:
+        after: the address.
+    """
+
+    action = "user.signed_up"
+
+    user_id: UUID
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class UserUpdated(Event):
     """An account was changed.
 
@@ -134,7 +148,8 @@ class EmailChanged(Event):
     """An account has another address: what was sent to the old one opens nothing any more.
 
     Attributes:
-        way: `confirmed` (at the new address), `undone` (from the old one), `administrator` (nobody has confirmed it).
+        way: `confirmed` (at the new address), `undone` (from the old one), `administrator` (nobody has confirmed it),
+            `dropped` (it is somebody else's).
         before: the address that was there.
         after: the one that is there now.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.core.feature import Cleaner, CommandGroup, Feature
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
+from denizen.users.crud import describe_user
 from denizen.users.states import erase_due
 
 
@@ -24,5 +25,6 @@ FEATURE = Feature(
     "users",
     routers=_routers,
     cleaners=(Cleaner("deleted accounts", erase_due),),
+    holdings=(Holding("account", describe_user),),
     commands=(CommandGroup("users", _commands),),
 )

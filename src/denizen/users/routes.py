@@ -1,14 +1,17 @@
 """Accounts over HTTP."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen.core.accounts import Accounts
 from denizen.core.auth import (
     BeyondCaller,
+    Caller,
     CredentialsInvalid,
     CredentialsMissing,
     NotWhileImpersonating,
@@ -25,7 +28,7 @@ from denizen.core.ids import parse_id
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
 from denizen.core.problems import responses
 from denizen.core.routing import Router
-from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
+from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
 from denizen.users import crud, service, states
 from denizen.users.deps import CanWriteUser, CurrentPerson, must_be_fresh, must_reach, own_id
 from denizen.users.errors import (
@@ -40,7 +43,16 @@ from denizen.users.errors import (
     UserNotFound,
 )
 from denizen.users.models import MAX_VERSION
-from denizen.users.schemas import OwnUpdate, Suspension, UserCreate, UserRead, UserUpdate, dump_user
+from denizen.users.schemas import (
+    SIGN_UP_ASKED,
+    OwnUpdate,
+    SignUpAsked,
+    Suspension,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+    dump_user,
+)
 
 router = Router(tags=["users"])
 
@@ -117,6 +129,38 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
     return Response(dump_user(row), status_code=status, media_type="application/json", headers=headers)
 
 
+NEW_ACCOUNT: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            **_ETAG,
+            "Location": {"schema": {"type": "string"}, "description": "Of the new account."},
+            **REPLAYED,
+        }
+    },
+    202: {
+        "model": SignUpAsked,
+        "description": "The address is to be proved first: it has been sent a letter, whether it is known here or not.",
+        "headers": REPLAYED,
+    },
+}
+"""What OpenAPI says of the answers to those who sign up."""
+
+
+async def answer_sign_up(
+    request: Request, accounts: Accounts, caller: Caller | None, attempt: Attempt, db: AsyncSession, data: UserCreate
+) -> Response:
+    """Let somebody sign up, or create an account for somebody, and tell what became of it."""
+    service.admit(accounts, data, caller=caller, address=request.client.host if request.client else None)
+    if (kept := await attempt.begin(caller)) is not None:
+        return kept
+    user = await service.sign_up(accounts, db, data, caller=caller)
+    if user is None:
+        asked = Response(SIGN_UP_ASKED, 202, {"Cache-Control": "no-store"}, "application/json")
+        return await attempt.keep(db, asked)
+    answer = _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
+    return await attempt.keep(db, answer, user_id=user.id)
+
+
 @router.post(
     "/users/",
     status_code=201,
@@ -124,13 +168,7 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
     operation_id="create_user",
     summary="Create an account",
     responses={
-        201: {
-            "headers": {
-                **_ETAG,
-                "Location": {"schema": {"type": "string"}, "description": "Of the new account."},
-                **REPLAYED,
-            }
-        },
+        **NEW_ACCOUNT,
         **responses(
             CredentialsMissing,
             CredentialsInvalid,
@@ -150,14 +188,8 @@ def _answer(row: crud.Row, *, status: int = 200, location: str | None = None) ->
 async def create_user(
     request: Request, accounts: Here, caller: OptionalCaller, attempt: Once, db: Db, data: UserCreate
 ) -> Response:
-    """Sign up, or create an account for somebody. Needs no credentials while sign-up is open."""
-    address = request.client.host if request.client else None
-    service.admit(accounts, data, caller=caller, address=address)
-    if (kept := await attempt.begin(caller)) is not None:
-        return kept
-    user = await service.open_account(accounts, db, data, caller=caller)
-    answer = _answer(crud.row_of(user), status=201, location=accounts.public_url(f"/users/{user.id}"))
-    return await attempt.keep(db, answer, user_id=user.id)
+    """Sign up, or create an account for somebody. Needs no credentials unless sign-up is closed."""
+    return await answer_sign_up(request, accounts, caller, attempt, db, data)
 
 
 @router.get(

@@ -89,6 +89,15 @@ def _elsewhere(name: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
+class SignUpAsked(BaseModel):
+    """What a stranger is told who has to prove his address first: the same, whether it is known here or not."""
+
+    detail: Annotated[str, Field(examples=["Look into your mail: a letter to this address says how to go on."])]
+
+
+SIGN_UP_ASKED: Final = to_json({"detail": "Look into your mail: a letter to this address says how to go on."})
+
+
 class UserUpdate(BaseModel):
     """Changes: a field that is named is set (`null` empties it), a field that is not named stays."""
 

@@ -25,9 +25,28 @@ from denizen.search.models import FOUND_BY
 from denizen.users import crud, plans
 from denizen.users.crud import Row
 from denizen.users.errors import SignUpClosed
-from denizen.users.events import EmailChanged, UserCreated, UserUpdated
+from denizen.users.events import EmailChanged, SignedUp, UserCreated, UserUpdated
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, OwnUpdate, UserCreate, UserUpdate
+
+
+async def sign_up(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User | None:
+    """Open an account for somebody whom `admit` let in; `None` where a stranger has to prove his address first.
+
+    Args:
+        As `open_account`.
+
+    Raises:
+        As `open_account`; where the address has to be proved, never `EmailTaken`.
+    """
+    if _is_trusted(caller):
+        return await open_account(accounts, db, data, caller=caller)
+    if accounts.settings.signup == "verified" and accounts.sign_up is not None:
+        await accounts.sign_up(accounts, db, data)
+        return None
+    user = await open_account(accounts, db, data, caller=caller)
+    await record(db, SignedUp(user.id, after={"email": user.email}))
+    return user
 
 
 async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User:
@@ -152,7 +171,7 @@ def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addres
     """
     if _is_trusted(caller):
         return
-    if accounts.settings.signup != "open":
+    if accounts.settings.signup == "closed" or (accounts.settings.signup == "verified" and accounts.sign_up is None):
         if caller is None:
             raise CredentialsMissing("Accounts are created by those who may: this needs an API key with users:write.")
         raise SignUpClosed("Accounts are created by those who may: this needs the scope users:write.")

@@ -32,6 +32,7 @@ def _create_mails() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("next_attempt_at", _INSTANT, nullable=False),
+        sa.Column("give_up_at", _INSTANT, nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column("user_id", _UUID, nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),

@@ -35,6 +35,8 @@ from denizen.transfer.schemas import COLUMNS, IGNORED, TEXTS, ImportOptions, Row
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_LINES: Final = 10_000
 """In one row."""
+_MAX_COLUMNS: Final = 1_000
+"""A line of a megabyte can have a million, and to look at each would take all others' time for seconds."""
 
 _SEPARATOR_HINT: Final = re.compile(r"sep=([^\w\"])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+')
@@ -66,7 +68,8 @@ def restore(text: str) -> str:
 
 
 def _name(text: str) -> str | None:
-    return restore(text.strip()) or None
+    name = text.strip()
+    return (restore(name) if name[:1] == "'" else name) or None
 
 
 def _boolean(text: str) -> bool:
@@ -290,6 +293,8 @@ class CsvReader:
             return
         candidates = [_split_header(text, each) for each in ([self._delimiter] if self._delimiter else _DELIMITERS)]
         delimiter, found = max(candidates, key=lambda each: len(set(self._named(each[1])).intersection(COLUMNS)))
+        if len(found) < 2 and any(text.count(each) >= _MAX_COLUMNS for each, _ in candidates):
+            raise HeaderMissing(f"The first line names more than {_MAX_COLUMNS:,} columns.")
         names = self._named(found)
         self._check_header(found, names)
         self._delimiter, self._width = delimiter, len(names)
@@ -319,7 +324,7 @@ class CsvReader:
 
 
 def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
-    fields = _Fields(delimiter, len(text))
+    fields = _Fields(delimiter, _MAX_COLUMNS - 1)
     try:
         if not fields.take(text, ""):
             return delimiter, []

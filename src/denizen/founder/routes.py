@@ -1,0 +1,86 @@
+"""The first administrator's account over HTTP."""
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie
+from denizen.core.deps import Db, Here, Now
+from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
+from denizen.core.hashing import HashingBusy
+from denizen.core.identifiers import EmailInvalid, UsernameInvalid
+from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
+from denizen.core.problems import responses
+from denizen.core.routing import Router, with_forms
+from denizen.founder import service
+from denizen.founder.errors import AdministratorExists
+from denizen.founder.schemas import FirstAdministrator
+from denizen.onetime.errors import LinkInvalid
+from denizen.pages.deps import Page, page
+from denizen.sessions.deps import answer_sign_in
+from denizen.sessions.schemas import SignInRead
+from denizen.users.errors import EmailTaken, UsernameTaken, UsernameTooSimilar
+
+router = Router(tags=["first administrator"])
+
+_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
+_TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar)
+_ANY = (Invalid, UnknownParameter, Unavailable)
+
+
+@router.get(
+    "/auth/first-administrator",
+    operation_id="show_first_administrator",
+    summary="Show the page for the first administrator",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        **responses(LinkInvalid, AdministratorExists, *_ANY),
+    },
+)
+async def show_first_administrator(
+    accounts: Here,
+    at: Now,
+    shown: Annotated[Page, page("first_administrator")],
+    token: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """Show what the link opens that `denizen serve` gives. It spends nothing."""
+    await service.find_offer(accounts, token, at=at)
+    return shown.form(token=token)
+
+
+@router.post(
+    "/auth/first-administrator",
+    status_code=201,
+    response_model=SignInRead,
+    operation_id="create_first_administrator",
+    summary="Become the first administrator",
+    responses=responses(
+        LinkInvalid,
+        AdministratorExists,
+        CookieRefused,
+        CsrfFailed,
+        *_TAKEN,
+        EmailInvalid,
+        UsernameInvalid,
+        *_PASSWORD,
+        HashingBusy,
+        StorageFull,
+        *_ANY,
+    ),
+)
+@with_forms
+async def create_first_administrator(
+    request: Request,
+    accounts: Here,
+    shown: Annotated[Page, page("first_administrator")],
+    db: Db,
+    at: Now,
+    data: FirstAdministrator,
+) -> Response:
+    """Open the account of the first administrator, who may do everything, and sign him in."""
+    if data.cookie:
+        admit_cookie(request, accounts)
+    opened = await service.open_first_administrator(accounts, db, data, at=at)
+    told = shown.done(b"", username=data.username) if shown.html else None
+    return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, status=201, page=told)

@@ -1,0 +1,1 @@
+"""Strangers who open accounts of their own: at once, or after proving that they read mail at the address."""

@@ -1,0 +1,28 @@
+"""What the room offers to the application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.events import INSTALL, Event
+from denizen.core.feature import Feature
+from denizen.signup.service import ask_for_account, mail_proof
+from denizen.users.events import SignedUp
+
+
+def _routers() -> tuple[Any, ...]:
+    from denizen.signup.routes import router
+
+    return (router,)
+
+
+async def _mail_proof(db: AsyncSession, event: Event) -> None:
+    if isinstance(event, SignedUp) and event.after.get("email") is not None:
+        accounts: Accounts = db.info[INSTALL]
+        await mail_proof(accounts, db, event.user_id, event.after["email"], at=accounts.clock())
+
+
+FEATURE = Feature("signup", routers=_routers, ahead=True, listeners=(_mail_proof,), sign_up=ask_for_account)

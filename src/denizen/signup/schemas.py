@@ -1,0 +1,46 @@
+"""What goes in over HTTP."""
+
+from typing import Annotated, Any
+
+from annotated_types import MaxLen
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from denizen.core.text import Storable
+from denizen.users.schemas import Password, UserBase, Username
+
+
+def _left_empty(value: Any) -> Any:
+    """A form sends the fields that people leave empty."""
+    return None if value == "" else value
+
+
+class Registration(UserBase):
+    """A new account of one's own."""
+
+    password: Password
+
+
+class SignUpConfirm(BaseModel):
+    """Proof of the address that somebody signed up with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: Annotated[
+        str,
+        MaxLen(64),
+        Storable,
+        Field(
+            description="Of the link, what stands behind `token=`.",
+            examples=["dzn_mJ4xq0Zr8Tn3Wc6Yb1Hd5Gf0SaJekX7v2Qm9Lp4Zr8U"],
+        ),
+    ]
+    username: Annotated[
+        Username | None,
+        BeforeValidator(_left_empty),
+        Field(description="Another one than was asked for: it may have been taken meanwhile."),
+    ] = None
+    password: Annotated[
+        Password | None,
+        BeforeValidator(_left_empty),
+        Field(description="In place of the one that was chosen at sign-up, for those who did not choose it."),
+    ] = None
