@@ -16,7 +16,22 @@ from denizen.settings import Settings
 from tests.conftest import SECRET
 from tests.openapi.document import SNAPSHOT, document, written
 
-OPEN = {"read_health", "read_readiness", "list_public_keys", "refresh_tokens", "sign_in"}
+OPEN = {
+    "read_health",
+    "read_readiness",
+    "list_public_keys",
+    "refresh_tokens",
+    "sign_in",
+    "forgot_password",
+    "reset_password",
+    "verify_email",
+    "confirm_email",
+    "undo_email",
+    "show_verify_page",
+    "show_reset_page",
+    "show_confirm_page",
+    "show_undo_page",
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +55,9 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    acts = "run|sign|reauthenticate|impersonate|refresh|introspect"
-    verbs = {"post": f"create|{acts}", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
+    acts = "run|sign|reauthenticate|impersonate|refresh|introspect|request|forgot|reset|change|verify|confirm|undo|send"
+    reads = "list|get|read|export|show|download"
+    verbs = {"post": f"create|{acts}", "get": reads, "patch": "update", "delete": "delete|revoke"}
     for verb, operation in operations(api):
         assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
         assert operation["summary"]
@@ -55,6 +71,7 @@ def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
     needed = {operation["operationId"]: operation.get("security", []) for _, operation in operations(api)}
 
     assert needed.pop("create_user") == [*either, {}]
+    assert needed.pop("request_verify_token") == [*either, {}]
     assert {name for name, named in needed.items() if not named} == OPEN
     assert all(named == either for name, named in needed.items() if name not in OPEN)
     assert schemes.keys() == {"API key", "Sign-in"}
