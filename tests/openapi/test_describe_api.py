@@ -19,7 +19,22 @@ from tests.openapi.document import SNAPSHOT, document, written
 OWN = {"get_current_key", "get_key", "get_role", "list_permissions", "list_user_roles"}
 """Whoever has credentials may ask for these; what is not his to see is not there."""
 
-OPEN = {"read_health", "read_readiness", "list_public_keys", "refresh_tokens", "sign_in"}
+OPEN = {
+    "read_health",
+    "read_readiness",
+    "list_public_keys",
+    "refresh_tokens",
+    "sign_in",
+    "forgot_password",
+    "reset_password",
+    "verify_email",
+    "confirm_email",
+    "undo_email",
+    "show_verify_page",
+    "show_reset_page",
+    "show_confirm_page",
+    "show_undo_page",
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +58,11 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(api)]
 
     assert len(names) == len(set(names))
-    acts = "run|sign|reauthenticate|impersonate|refresh|introspect|suspend|unsuspend|restore"
-    verbs = {"post": f"create|{acts}", "get": "list|get|read|export", "patch": "update", "delete": "delete|revoke"}
+    acts = (
+        "run|sign|reauthenticate|impersonate|refresh|introspect|suspend|unsuspend|restore|request|forgot|reset|change"
+        "|verify|confirm|undo|send"
+    )
+    verbs = {"post": f"create|{acts}", "get": "list|get|read|export|show|download", "patch": "update", "delete": "delete|revoke"}
     verbs["put"] = "set|grant"
     for verb, operation in operations(api):
         assert re.fullmatch(rf"({verbs[verb]})(_[a-z]+)+", operation["operationId"])
@@ -59,6 +77,7 @@ def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
     needed = {operation["operationId"]: operation.get("security", []) for _, operation in operations(api)}
 
     assert needed.pop("create_user") == [*either, {}]
+    assert needed.pop("request_verify_token") == [*either, {}]
     assert {name for name, named in needed.items() if not named} == OPEN
     assert all(named == either for name, named in needed.items() if name not in OPEN)
     assert schemes.keys() == {"API key", "Sign-in"}

@@ -312,7 +312,10 @@ async def own_data(accounts: Accounts, caller: Caller) -> dict[str, Any]:
     """Give all that the rooms store about the caller, by what each of them calls it."""
     user_id = _person(caller)
     async with accounts.database.read.slow() as db:
-        return {holding.name: await holding.read(db, user_id) for holding in accounts.holdings}
+        return {
+            holding.name: await holding.read(db, user_id)
+            for holding in sorted(accounts.holdings, key=lambda each: each.name)
+        }
 
 
 async def tell_of_leaving(db: AsyncSession, event: UserDeleted) -> None:
