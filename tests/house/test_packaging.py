@@ -96,7 +96,9 @@ def test_packaging_compose_names_what_exists() -> None:
 
 
 def test_packaging_compose_secrets_stay_out_of_git() -> None:
-    outcome = subprocess.run(["git", "check-ignore", "compose.env", ".env", "denizen.admin-link"], cwd=ROOT, check=False)
+    outcome = subprocess.run(
+        ["git", "check-ignore", "compose.env", ".env", "denizen.admin-link"], cwd=ROOT, check=False
+    )
 
     assert outcome.returncode == 0
 
