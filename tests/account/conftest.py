@@ -15,8 +15,8 @@ from httpx import AsyncClient, Response
 from sqlalchemy import select, update
 
 from denizen.core.accounts import Accounts
-from denizen.core.tokens import digest, new_token
 from denizen.keys.models import Key
+from denizen.core.tokens import digest, new_token
 from denizen.mail.models import Mail
 from denizen.sessions.service import open_session
 from denizen.users.models import User
