@@ -10,9 +10,9 @@ from typing import Literal
 from .databases import Kind
 from .load import Generator
 
-Part = Literal["traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "growth"]
+Part = Literal["traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "growth"]
 PARTS: tuple[Part, ...] = (
-    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "growth",
+    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "growth",
 )  # fmt: skip
 
 

@@ -59,7 +59,9 @@ def leave_measured_core() -> None:
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with this clone's code, none of the caller's own settings, and `settings`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "TUTORIAL_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "TUTORIAL_", "PEER_"))
+    }
     return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **settings}
 
 
@@ -153,14 +155,14 @@ class Server:
         self._log = folder / f"server-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, timeout: float = 30.0) -> float:
+    def start(self, *, timeout: float = 30.0, pinned: bool = True) -> float:
         """Start it and return the seconds until the probe answered 200.
 
         Raises:
             ProgramFailed: it ended, or did not answer in time.
         """
         began = time.perf_counter()
-        self._process = spawn(self._command, settings=self._settings, folder=self._folder, log=self._log)
+        self._process = spawn(self._command, settings=self._settings, folder=self._folder, log=self._log, pinned=pinned)
         while time.perf_counter() - began < timeout:
             with contextlib.suppress(OSError), Client(self.port, timeout=timeout) as client:
                 if client.get(self._probe).status == 200:

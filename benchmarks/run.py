@@ -17,6 +17,7 @@ from .finding import measure_search
 from .growth import measure_pages
 from .plan import Part, Plan
 from .processes import MIB
+from .signing import measure_signing
 from .traffic import MEMORY_TARGET, clear, compare, loaded_for, soak
 
 IMPORT_TARGET = at_least(10_000)
@@ -46,6 +47,7 @@ def measure_denizen(plan: Plan, databases: Databases, denizen: Denizen, results:
         (("keyset", "search"), lambda: fill_up(plan, title, denizen)),
         (("keyset",), lambda: measure_with_server(denizen, lambda: measure_pages(plan, title, denizen))),
         (("search",), lambda: measure_search(plan, databases, denizen.url, users=plan.many)),
+        (("signing",), lambda: measure_signing(plan, databases, denizen)),
         (("export",), lambda: on_all_cores(databases, lambda: measure_export(plan, title, denizen))),
     )
     for parts, step in steps:

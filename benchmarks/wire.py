@@ -11,7 +11,7 @@ LENGTH = b"content-length:"
 
 
 class Request(NamedTuple):
-    """One request, before it is bytes. `bearer` and `body` may be empty."""
+    """One request, before it is bytes. `bearer` and `body` may be empty; a body is JSON or a form."""
 
     method: str
     path: str
@@ -25,7 +25,8 @@ class Request(NamedTuple):
             head += f"Authorization: Bearer {self.bearer}\r\n"
         body = self.body.encode()
         if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            kind = "application/json" if self.body.startswith(("{", "[")) else "application/x-www-form-urlencoded"
+            head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + b"\r\n" + body
 
 

@@ -13,7 +13,7 @@ function init(arguments)
       headers["Authorization"] = "Bearer " .. bearer
     end
     if body ~= "" then
-      headers["Content-Type"] = "application/json"
+      headers["Content-Type"] = body:sub(1, 1) == "{" and "application/json" or "application/x-www-form-urlencoded"
       requests[#requests + 1] = wrk.format(method, path, headers, body)
     else
       requests[#requests + 1] = wrk.format(method, path, headers)

@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from denizen.users.schemas import UserUpdate as UserUpdate
     from denizen.users.service import change_user as change_user
     from denizen.users.service import create_account as create_account
-    from denizen.users.service import erase_user as erase_user
+    from denizen.users.states import delete_user as delete_user
+    from denizen.users.states import erase_user as erase_user
+    from denizen.users.states import restore_user as restore_user
+    from denizen.users.states import suspend_user as suspend_user
+    from denizen.users.states import unsuspend_user as unsuspend_user
 
 _NAMES = {
     "denizen.app": ("create_app", "install"),
@@ -49,7 +53,8 @@ _NAMES = {
     "denizen.users.errors": ("EmailTaken", "UserNotFound", "UsernameTaken"),
     "denizen.users.models": ("User",),
     "denizen.users.schemas": ("UserRead", "UserUpdate"),
-    "denizen.users.service": ("change_user", "create_account", "erase_user"),
+    "denizen.users.service": ("change_user", "create_account"),
+    "denizen.users.states": ("delete_user", "erase_user", "restore_user", "suspend_user", "unsuspend_user"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -47,6 +47,9 @@ GROUPS = {
     "sessions": "Look at sign-ins, and end them.",
     "jobs": "Look at long work: imports.",
     "mail": "Look at mails, and send them.",
+    "audit": "Look at what happened.",
+    "signing-keys": "Look at the keys that sign access tokens, and change them.",
+    "housekeeping": "Delete what has expired.",
     "migrate": "Bring the database to this release's schema, and back.",
 }
 """The groups of the rooms with their lines of help; written out, so that help need not load what they stand on."""
@@ -130,8 +133,7 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
     access_log: Annotated[bool | None, typer.Option("--access-log/--no-access-log", help="Log every request.")] = None,
 ) -> None:
-    """Run the server. Where there is no SQLite database yet it makes one, and while there is no administrator a link
-    to become one.
+    """Run the server. It makes the SQLite database if there is none, and while there is no administrator a link.
 
     Example: denizen serve
 

@@ -71,7 +71,13 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
     yield reached
     if reached.state is State.FAIL:
         return
-    checks = (_schema, _case_duplicates, _search, *((_pool, _clock_of_server) if path is None else (_clock_of_file,)))
+    checks = (
+        _schema,
+        _case_duplicates,
+        _search,
+        _signing_keys,
+        *((_pool, _clock_of_server) if path is None else (_clock_of_file,)),
+    )
     for check in checks:
         try:
             finding = await check(settings, database)
@@ -285,6 +291,25 @@ async def _search(settings: Settings, database: Database) -> Finding:
         sentence, _, advice = HOW_TO_GET_TRIGRAMS.partition(". ")
         return Finding("search", State.WARN, f"{sentence}.", advice)
     return Finding("search", State.OK, "Everybody is in the index; `denizen search check` compares each.")
+
+
+async def _signing_keys(settings: Settings, database: Database) -> Finding:
+    """Keys that sign access tokens, of which nothing is left when the secret they are sealed under is lost."""
+    from denizen.core.accounts import utc_now
+    from denizen.core.secret import Secret, Unreadable, load_secret
+    from denizen.signing.service import check_readable
+
+    try:
+        count = await check_readable(database.read, lambda: Secret(lambda: load_secret(settings)), at=utc_now())
+    except Unreadable:
+        return Finding(
+            "signing_keys",
+            State.FAIL,
+            "Access tokens cannot be signed: the keys are sealed under another secret.",
+            "Put the old DENIZEN_SECRET_KEY back, or make a new key: denizen signing-keys rotate --now",
+        )
+    found = f"Published and readable: {count}." if count else "The first access token makes one."
+    return Finding("signing_keys", State.OK, found)
 
 
 async def _ask(database: Database, question: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -15,8 +15,8 @@ from httpx import AsyncClient, Response
 from sqlalchemy import select, update
 
 from denizen.core.accounts import Accounts
-from denizen.keys.models import Key
 from denizen.core.tokens import digest, new_token
+from denizen.keys.models import Key
 from denizen.mail.models import Mail
 from denizen.sessions.service import open_session
 from denizen.users.models import User
@@ -46,7 +46,7 @@ class Letter:
     @property
     def link(self) -> str:
         """The address of the page."""
-        return re.findall(r"https?://\S+token=[\w-]+", self.text)[0]
+        return str(re.findall(r"https?://\S+token=[\w-]+", self.text)[0])
 
 
 Outbox = Callable[..., Awaitable[list[Letter]]]
@@ -85,6 +85,20 @@ def sign_in(accounts: Accounts) -> SignIn:
         return {"Authorization": f"Bearer {token}"}
 
     return act
+
+
+class Scene(NamedTuple):
+    """What most tests here need, in one fixture."""
+
+    client: AsyncClient
+    accounts: Accounts
+    outbox: Outbox
+    sign_in: SignIn
+
+
+@pytest.fixture
+def scene(client: AsyncClient, accounts: Accounts, outbox: Outbox, sign_in: SignIn) -> Scene:
+    return Scene(client, accounts, outbox, sign_in)
 
 
 async def proved(accounts: Accounts, user: dict[str, Any], **values: Any) -> None:

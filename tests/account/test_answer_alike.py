@@ -13,6 +13,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from denizen.core.accounts import Accounts
+from denizen.core.origin import current_origin
 from tests.account.conftest import ask, proved, set_columns
 from tests.conftest import MakeUser
 
@@ -54,7 +55,12 @@ async def test_asking_for_a_link_is_answered_alike_whoever_has_the_address(
         emails[state] = f"person{number}@example.org"
         await bring_into(accounts, await make_user(email=emails[state]), state)
     await ask(client, path, "somebody@example.org")  # what is compiled or opened at first use
-    accounts.database.observers.append(ran.append)
+
+    def note(sql: str) -> None:
+        if current_origin().kind != "job":  # the sender looks into the outbox meanwhile, whoever asked
+            ran.append(sql)
+
+    accounts.database.observers.append(note)
     monkeypatch.setattr(accounts.hashing, "_call", lambda *_: pytest.fail("a password was hashed"))
     found = {}
     for state in STATES:
@@ -63,5 +69,6 @@ async def test_asking_for_a_link_is_answered_alike_whoever_has_the_address(
         found[state] = (*seen(answer), [re.sub(r"\s+", " ", each) for each in ran])
 
     assert found["unknown"][0] == 202
+    assert len(found["unknown"][3]) >= 7
     for state in STATES:
         assert found[state] == found["unknown"], state

@@ -14,6 +14,7 @@ from tests.account.conftest import (
     PASSWORD,
     Letter,
     Outbox,
+    Scene,
     SignIn,
     code,
     fits,
@@ -50,8 +51,9 @@ async def undo(client: AsyncClient, letter: Letter) -> Response:
 
 
 async def test_nothing_changes_before_the_new_address_is_confirmed(
-    client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], sign_in: SignIn, clock: Clock
+    scene: Scene, ada: dict[str, Any], clock: Clock
 ) -> None:
+    client, accounts, outbox, sign_in = scene
     headers = await sign_in(ada)
 
     asked = await ask(client, headers)
@@ -119,8 +121,9 @@ async def test_answer_does_not_tell_that_an_address_has_an_account_and_its_owner
 
 
 async def test_address_that_was_taken_meanwhile_is_a_conflict_and_spends_nothing(
-    client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], make_user: MakeUser, sign_in: SignIn
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser
 ) -> None:
+    client, accounts, outbox, sign_in = scene
     await ask(client, await sign_in(ada))
     (letter,) = await outbox()
     bob = await make_user(username="bob", email=NEW.upper())
@@ -173,8 +176,9 @@ async def test_first_proof_by_a_new_address_ends_everything_before_and_gives_the
 
 
 async def test_old_address_undoes_the_change_and_closes_the_account_to_whoever_made_it(
-    client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], sign_in: SignIn, clock: Clock
+    scene: Scene, ada: dict[str, Any], clock: Clock
 ) -> None:
+    client, accounts, outbox, sign_in = scene
     thief = await sign_in(ada)
     await ask(client, thief)
     await confirm(client, (await outbox())[0])
@@ -220,3 +224,34 @@ async def test_undoing_is_possible_for_seven_days(
     clock.at += timedelta(days=7)
 
     assert code(await undo(client, (await outbox("email_changed"))[0])) == "link_invalid"
+
+
+@pytest.mark.parametrize("username", ["eve", "Ada@example.org"])
+async def test_undoing_is_not_prevented_by_an_account_that_was_opened_with_the_old_address(
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser, username: str
+) -> None:
+    """Whoever stole an account could do that: proving an address beats having said that it is one's own."""
+    client, accounts, outbox, sign_in = scene
+    await ask(client, await sign_in(ada))
+    await confirm(client, (await outbox())[0])
+    squatter = await make_user(username=username, email="ada@example.org")
+
+    answer = await undo(client, (await outbox("email_changed"))[0])
+
+    assert (answer.status_code, answer.json()["email"]) == (200, "Ada@example.org")
+    left = await stored(accounts, squatter)
+    assert left.email is None
+    assert left.username == (username if "@" not in username else f"user-{left.id.hex}")
+
+
+async def test_undoing_stops_at_an_account_that_has_proved_the_old_address(
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser
+) -> None:
+    client, accounts, outbox, sign_in = scene
+    await ask(client, await sign_in(ada))
+    await confirm(client, (await outbox())[0])
+    await proved(accounts, await make_user(username="eve", email="ada@example.org"))
+
+    answer = await undo(client, (await outbox("email_changed"))[0])
+
+    assert (answer.status_code, code(answer)) == (409, "email_taken")

@@ -12,6 +12,7 @@ from tests.account.conftest import (
     ANOTHER,
     PASSWORD,
     Outbox,
+    Scene,
     SignIn,
     ask,
     code,
@@ -46,14 +47,10 @@ async def test_address_is_proved_by_the_link_that_was_sent_to_it(
 
 @pytest.mark.parametrize("password", [ANOTHER, None])
 async def test_first_proof_ends_every_password_session_key_and_pending_change_made_before_it(
-    client: AsyncClient,
-    accounts: Accounts,
-    outbox: Outbox,
-    ada: dict[str, Any],
-    sign_in: SignIn,
-    password: str | None,
+    scene: Scene, ada: dict[str, Any], password: str | None
 ) -> None:
     """Pre-hijacking: somebody opened the account with an address of somebody else's, and waited."""
+    client, accounts, outbox, sign_in = scene
     session, key = await sign_in(ada), await give_key(accounts, ada)
     await ask(client, "/auth/forgot-password", "ada@example.org")
     await client.post("/auth/change-email", json={"email": "mallory@example.org"}, headers=session)
@@ -138,9 +135,8 @@ async def test_who_is_signed_in_need_not_say_his_address(
 
 
 @pytest.mark.parametrize("path", ["/auth/verify", "/auth/reset-password", "/auth/confirm-email", "/auth/undo-email"])
-async def test_token_of_one_purpose_is_refused_at_every_other(
-    client: AsyncClient, accounts: Accounts, outbox: Outbox, make_user: MakeUser, sign_in: SignIn, path: str
-) -> None:
+async def test_token_of_one_purpose_is_refused_at_every_other(scene: Scene, make_user: MakeUser, path: str) -> None:
+    client, accounts, outbox, sign_in = scene
     ada, bob = await make_user(email="ada@example.org"), await make_user(email="bob@example.org")
     await proved(accounts, bob)
     await ask(client, ASK, "ada@example.org")

@@ -95,7 +95,7 @@ async def test_nobody_is_written_to_whose_account_cannot_be_used(
     client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], state: str
 ) -> None:
     at = accounts.clock()
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "suspended": {"suspended_at": at},
         "inactive": {"is_active": False},
         "deleted": {"deleted_at": at, "erase_at": at + timedelta(days=30)},

@@ -1,4 +1,4 @@
-"""The pages that links in letters lead to: a GET spends nothing, the button does it, and errors are told on the page."""
+"""The pages that links in letters lead to: a GET spends nothing, the button does it, errors are told there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from httpx import AsyncClient, Response
 
 from denizen.core.accounts import Accounts
 from denizen.pages.templates import CSP
-from tests.account.conftest import ANOTHER, Letter, Outbox, SignIn, ask, fits, proved, stored
+from tests.account.conftest import ANOTHER, Letter, Outbox, Scene, SignIn, ask, fits, proved, stored
 from tests.conftest import MakeUser
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -87,8 +87,9 @@ async def test_link_that_opens_nothing_is_explained_on_a_page(client: AsyncClien
 
 
 async def test_address_that_was_taken_meanwhile_is_explained_on_a_page(
-    client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], make_user: MakeUser, sign_in: SignIn
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser
 ) -> None:
+    client, accounts, outbox, sign_in = scene
     await proved(accounts, ada)
     await client.post("/auth/change-email", json={"email": "new@example.org"}, headers=await sign_in(ada))
     await make_user(email="new@example.org")

@@ -9,7 +9,8 @@ import pytest
 
 from denizen.core.assembly import assemble
 from denizen.core.hashing import NullHasher
-from denizen.directory import cli
+from denizen.directory import service as directory
+from denizen.directory.service import ChangeOfMany
 from denizen.features import FEATURES
 from denizen.settings import Settings
 from denizen.users import service
@@ -95,7 +96,7 @@ def test_filters_hold_together(command: Command) -> None:
 
 
 def test_more_than_one_transaction_holds_are_all_changed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_AT_ONCE", 2)
+    monkeypatch.setattr(directory, "_AT_ONCE", 2)
     make(command, *(f"person{number}" for number in range(5)))
 
     changed = command(*EDIT, "--where-active", "--deactivate", "--yes")
@@ -141,7 +142,7 @@ def test_who_was_changed_meanwhile_is_looked_at_again(
 ) -> None:
     """Between reading and writing somebody renames one, and another one leaves those that match."""
     ada, eve, *_ = make(command, "ada", "eve", "bob")
-    read = cli._read
+    read = ChangeOfMany._read
     waiting = [(ada, UserUpdate(full_name="Countess")), (eve, UserUpdate(is_active=False))]
 
     async def read_and_be_late(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def test_who_was_changed_meanwhile_is_looked_at_again(
         return rows
 
     with monkeypatch.context() as late:
-        late.setattr(cli, "_read", read_and_be_late)
+        late.setattr(ChangeOfMany, "_read", read_and_be_late)
         changed = command(*EDIT, "--where-active", "--full-name", "Former member", "--yes", "--json")
 
     assert (changed.row["changed"], changed.row["failed"]) == (2, 0)

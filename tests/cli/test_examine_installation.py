@@ -63,6 +63,7 @@ async def test_healthy_sqlite_installation_is_all_ok(look: Examine) -> None:
         "schema",
         "case_duplicates",
         "search",
+        "signing_keys",
         "clock",
     ]
     assert not any(finding.advice for finding in findings.values())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denizen.core import words
 from denizen.core.words import part_of_text, search_text, trigrams_of, words_of
 
 
@@ -84,3 +85,20 @@ def test_a_part_of_a_word_is_a_part_of_the_text_and_so_are_its_trigrams(middle: 
 )
 def test_short_words_are_looked_for_at_a_beginning(word: str, trigrams: list[str]) -> None:
     assert trigrams_of(word) == trigrams
+
+
+SIGNS = st.characters(exclude_categories=["Cs"])
+JOINING = st.sampled_from("가각김\u1100\u1161\u11a8कि\u093e\u093c\u0301\u3099がか\u0e48Σσς'İıß\u0344")
+
+
+@given(st.text(SIGNS | JOINING, max_size=8))
+def test_sign_by_sign_gives_the_same_as_the_whole(text: str) -> None:
+    assert words._fold(text) == words._fold_together(text)
+
+
+def test_nothing_but_what_is_told_apart_joins_what_stands_before_it() -> None:
+    """As Unicode is in this Python: what `_alone` relies on."""
+    composed = [chr(point) for point in range(0x110000) if unicodedata.decomposition(chr(point))[:1] not in ("", "<")]
+    pairs = [unicodedata.decomposition(each).split() for each in composed if unicodedata.normalize("NFC", each) == each]
+
+    assert {unicodedata.category(chr(int(pair[1], 16)))[0] for pair in pairs if len(pair) == 2} == {"M"}

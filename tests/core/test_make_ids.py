@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.core import ids
-from denizen.core.ids import new_id, parse_id
+from denizen.core.ids import new_id, new_ids, parse_id
 
 INSTANT = datetime(2026, 11, 22, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -45,6 +45,15 @@ def test_ids_grow_within_one_millisecond_and_beyond() -> None:
 
     assert all(before < after for before, after in pairwise(made))
     assert all(each.version == 7 and each.variant == RFC_4122 for each in made)
+
+
+def test_ids_made_together_are_ids_as_any_others() -> None:
+    before, many, after = new_id(), [UUID(text) for text in new_ids(2_000)], new_id()
+
+    assert all(one < other for one, other in pairwise([before, *many, after]))
+    assert all(each.version == 7 and each.variant == RFC_4122 for each in many)
+    assert [str(each) for each in many] == [str(parse_id(str(each))) for each in many]
+    assert new_ids(0) == []
 
 
 @given(st.lists(st.timedeltas(timedelta(days=-1), timedelta(days=1)), min_size=2, max_size=40))

@@ -24,20 +24,21 @@ from denizen.directory.crud import Shape, count_query, count_users, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
-from denizen.keys.crud import _FIRST_PAGE, _LATER_PAGE, _OPEN
+from denizen.keys.crud import _OPEN, _PAGES
 from denizen.users.crud import _BY_ID
 
 COUNT = 100_000
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
-# Half have no username, every fifty-first no address, every hundredth is not active.
+# Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
 FILL = (
     f"""
     INSERT INTO denizen_users
         (id, username, username_key, username_skeleton, email, email_key, external_id, is_active, version, created_at,
-        updated_at, full_name, hashed_password)
-    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}'
+        updated_at, full_name, hashed_password, deleted_at, erase_at)
+    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
+        CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
             CASE WHEN i % 51 <> 0 OR i % 2 = 0 THEN 'u' || i || '@example.org' END AS mail
@@ -97,8 +98,10 @@ def statements() -> Explained:
     yield "one account", _BY_ID, {"id": new_id()}
     yield "who calls", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
     yield "one key", _KEY_BY_ID, {"id": new_id()}
-    yield "keys", _FIRST_PAGE, {"limit": 11}
-    yield "keys further on", _LATER_PAGE, {"limit": 11, "after": new_id()}
+    yield "keys", _PAGES[False, False], {"limit": 11}
+    yield "keys further on", _PAGES[False, True], {"limit": 11, "after": new_id()}
+    yield "keys of one person", _PAGES[True, False], {"limit": 11, "user_id": new_id()}
+    yield "keys of one person further on", _PAGES[True, True], {"limit": 11, "user_id": new_id(), "after": new_id()}
     behind: dict[str, tuple[Any, ...]] = {"id": (new_id(),), "username": ("u7",), "email": ("u7@example.org",)}
     for asked in LISTS:
         for sign in ("", "-"):
@@ -158,7 +161,9 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
 
     async def explain(name: str, query: str, parameters: Any, *, may_sort: bool) -> None:
         plan = "; ".join(row[3] for row in await backend.rows(f"EXPLAIN QUERY PLAN {query}", parameters))
-        if re.search(r"SCAN \w+\b(?! USING)", plan) or ("TEMP B-TREE" in plan and not may_sort):
+        if re.search(r"SCAN (?!hidden\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
+            "TEMP B-TREE" in plan and not may_sort
+        ):
             bad.append((name, plan))
 
     for name, statement, values in (*statements(), *counts()):

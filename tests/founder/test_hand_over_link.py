@@ -32,6 +32,7 @@ from denizen.core.tokens import new_token
 from denizen.features import FEATURES
 from denizen.founder import service
 from denizen.founder.service import offer_first_administrator
+from denizen.onetime import service as onetime
 from denizen.settings import Settings
 from tests.conftest import Clock
 
@@ -224,6 +225,7 @@ from denizen.core.assembly import assemble
 from denizen.core.secret import write_private
 from denizen.features import FEATURES
 from denizen.founder.service import offer_first_administrator
+from denizen.onetime import service as onetime
 from denizen.migrations.runner import create
 from denizen.settings import Settings
 
@@ -263,7 +265,7 @@ def test_start_that_is_killed_before_the_commit_is_followed_by_one_that_makes_a_
 async def test_commit_that_fails_is_followed_by_a_start_that_makes_a_link(
     app: FastAPI, accounts: Accounts, client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issue, link_file = service.issue, tmp_path / "denizen.admin-link"
+    issue, link_file = onetime.issue, tmp_path / "denizen.admin-link"
 
     async def issue_and_fail(*arguments: Any, **options: Any) -> str:
         token = await issue(*arguments, **options)

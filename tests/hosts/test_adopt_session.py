@@ -110,7 +110,7 @@ async def test_what_happens_in_a_hosts_session_is_heard_in_its_transaction(accou
         await erase_user(db, eve.id, versions=None)
         assert await notes(accounts) == []  # nothing of it is committed, by us least of all
 
-    assert await notes(accounts) == ["UserCreated", "UserCreated", "UserUpdated", "UserDeleted"]
+    assert await notes(accounts) == ["UserCreated", "UserCreated", "UserUpdated", "UserDeleted", "UserErased"]
     assert await people(accounts) == ["ada@example.org"]
 
 
@@ -157,7 +157,7 @@ async def test_creating_an_account_binds_the_session(accounts: Accounts, begin: 
         ada = await create_account(accounts, db, username=None, email="ada@example.org")
         await erase_user(db, ada.id, versions=None)
 
-    assert await notes(accounts) == ["UserCreated", "UserDeleted"]
+    assert await notes(accounts) == ["UserCreated", "UserDeleted", "UserErased"]
 
 
 async def test_a_session_that_nobody_bound_is_refused_with_what_to_do(accounts: Accounts, begin: Begin) -> None:

@@ -14,6 +14,7 @@ from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.hashing import NullHasher
+from denizen.housekeeping import service as housekeeping
 from denizen.idempotency import service
 from denizen.idempotency.errors import IdempotencyKeyInFlight
 from denizen.idempotency.service import Answer
@@ -170,14 +171,14 @@ async def test_answer_is_forgotten_after_a_day(client: AsyncClient, accounts: Ac
 async def test_forgotten_answers_are_deleted_in_batches(
     client: AsyncClient, accounts: Accounts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_SWEPT", 2)
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
     people = [{**ADA, "username": f"p{number}", "email": f"p{number}@example.org"} for number in range(6)]
     for number, person in enumerate(people[:5]):
         await client.post("/users/", json=person, headers=under(f"k{number}"))
     clock.turn(hours=24)
     await client.post("/users/", json=people[5], headers=under("late"))
 
-    await service.forget_expired(accounts)
+    await housekeeping.clean_all(accounts)
 
     assert len(await kept(accounts)) == 1
     assert REPLAYED in (await client.post("/users/", json=people[5], headers=under("late"))).headers

@@ -98,7 +98,11 @@ async def test_what_is_refused_leaves_it_valid(client: AsyncClient, invite: Invi
 
     form = person(token, username="hopper", email="", full_name="")
     weak = await client.post(ACCEPT, data=form | {"password": "short"}, headers={"Accept": "text/html"})
-    assert (weak.status_code, 'value="hopper"' in weak.text, "at least 8 characters" in weak.text.lower()) == (422, True, True)
+    assert (weak.status_code, 'value="hopper"' in weak.text, "at least 8 characters" in weak.text.lower()) == (
+        422,
+        True,
+        True,
+    )
     asked = await client.post(ACCEPT, data=form | {"cookie": "true"}, headers={"Accept": "text/html"})
     assert (asked.status_code, "set-cookie" in asked.headers) == (403, False)  # no cookies on plain http
     done = await client.post(ACCEPT, data=form, headers={"Accept": "text/html"})

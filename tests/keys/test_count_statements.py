@@ -18,8 +18,17 @@ RECOGNISE = 1
 SAVEPOINT = 2
 """What a unique index may refuse stands between two of them, so that a host's transaction can go on."""
 
-ENDING = 1
-"""Sign-ins end with what they stand on."""
+GUARD = 1
+"""Whether the account may do what the caller may not: of one, or of a thousand."""
+
+LAST = 1
+"""Whether it is the last administrator who goes."""
+
+SUSPENDED = LAST + 2
+"""His sign-ins end, and what was sent to him opens nothing."""
+
+DELETED = SUSPENDED + 2
+"""And his keys end, while nobody makes another."""
 
 COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/users/", ADA, 201, RECOGNISE + SAVEPOINT + 1),
@@ -35,14 +44,28 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("GET", "/users/?emial=ada@example.org", None, 422, 0),
     ("GET", "/users/{ada}", None, 200, RECOGNISE + 1),
     ("GET", "/users/7", None, 404, RECOGNISE),
-    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + 1),
-    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + 1 + ENDING),
-    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + 1 + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + 1 + SAVEPOINT + 1 + 1),
-    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + 1),
-    ("DELETE", "/users/{ada}", None, 204, RECOGNISE + 1 + ENDING + 1),  # and what waits to be opened
-    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + 1 + 1),
+    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + GUARD + 1),
+    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + GUARD + 1 + LAST + 1),
+    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + GUARD + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + GUARD + 1 + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1),
+    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + GUARD + 1),
+    ("POST", "/users/{ada}/suspend", {"reason": "?"}, 200, RECOGNISE + GUARD + 1 + SUSPENDED),
+    ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1 + 1),
+    ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1),
+    (
+        "DELETE",
+        "/users/{ada}",
+        None,
+        204,
+        RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1 + DELETED,
+    ),  # hold, try to erase, hide
+    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + GUARD + 1 + 1),
+    ("GET", "/users/{ada}", None, 404, RECOGNISE + 1),
+    ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1),
+    ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1 + 1),
+    ("DELETE", "/users/{ada}?erase=true", None, 204, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + DELETED),
+    ("DELETE", "/users/{ada}?erase=true", None, 404, RECOGNISE + GUARD + 1),
     ("POST", "/keys/", {"name": "x", "scopes": ["users:read"]}, 201, RECOGNISE + 1 + 1),
     ("GET", "/keys/", None, 200, RECOGNISE + 1),
     ("GET", "/keys/current", None, 200, RECOGNISE + 1),
@@ -53,7 +76,11 @@ INDEXING = {
     ("postgresql", "POST", "/users/"): 1,
     ("sqlite", "PATCH", "/users/{ada}"): 3,  # look, learn, write
     ("postgresql", "PATCH", "/users/{ada}"): 2,
-    ("sqlite", "DELETE", "/users/{ada}"): 2,  # PostgreSQL's goes with the account
+    ("sqlite", "DELETE", "/users/{ada}"): 2,
+    ("postgresql", "DELETE", "/users/{ada}"): 1,
+    ("sqlite", "POST", "/users/{ada}/restore"): 2,
+    ("postgresql", "POST", "/users/{ada}/restore"): 1,
+    ("sqlite", "DELETE", "/users/{ada}?erase=true"): 2,  # PostgreSQL's goes with the account
 }
 """What keeping the search index costs on top, at most: where the words of the names stay, it is one look."""
 

@@ -126,7 +126,7 @@ async def test_other_methods_are_refused_with_those_that_are_taken(admin: AsyncC
     for path, allowed in {
         "/keys/": "GET, HEAD, POST",
         "/keys/current": "DELETE, GET, HEAD",
-        f"/keys/{new_id()}": "DELETE",
+        f"/keys/{new_id()}": "DELETE, GET, HEAD",
     }.items():
         answer = await admin.put(path)
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")

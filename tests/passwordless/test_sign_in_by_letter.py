@@ -81,7 +81,7 @@ class TestAlike:
 @pytest.mark.parametrize("way", ASK)
 @pytest.mark.parametrize("state", ["unknown", "suspended", "inactive", "deleted"])
 async def test_nobody_is_written_to_who_cannot_sign_in(
-    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox, way: str, state: str
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox, *, way: str, state: str
 ) -> None:
     await bring_into(accounts, ada, state)
     answer = await ask(client, way, "nobody@example.org" if state == "unknown" else "ada@example.org")

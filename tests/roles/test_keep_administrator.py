@@ -15,7 +15,7 @@ from denizen.core.accounts import Accounts
 from denizen.roles.errors import LastAdministrator
 from denizen.roles.service import grant_roles
 from denizen.users.models import User
-from denizen.users.service import erase_user
+from denizen.users.states import erase_user
 from tests.conftest import PATIENT, Clock, MakePerson, Person
 
 Remove = Callable[[AsyncClient, Person, Person], Awaitable[Response]]
@@ -42,19 +42,26 @@ async def _delete(client: AsyncClient, who: Person, by: Person) -> Response:
     return await client.delete(f"/users/{who.id}", headers=by.headers)
 
 
-WAYS = {"take": _take, "set": _set, "deactivate": _deactivate, "delete": _delete}
+async def _erase(client: AsyncClient, who: Person, by: Person) -> Response:
+    return await client.delete(f"/users/{who.id}?erase=true", headers=by.headers)
+
+
+async def _suspend(client: AsyncClient, who: Person, by: Person) -> Response:
+    return await client.post(f"/users/{who.id}/suspend", headers=by.headers)
+
+
+WAYS = {"take": _take, "set": _set, "deactivate": _deactivate, "delete": _delete, "erase": _erase, "suspend": _suspend}
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_last_administrator_stays(client: AsyncClient, make_person: MakePerson, way: str) -> None:
-    root = await make_person(roles=["admin"])
-    other = await make_person(roles=["admin"])
+    one, other, by = await make_person(roles=["admin"]), await make_person(roles=["admin"]), await make_person("*")
 
-    assert (await WAYS[way](client, other, root)).is_success
-    refused = await WAYS[way](client, root, root)
+    assert (await WAYS[way](client, other, by)).is_success
+    refused = await WAYS[way](client, one, by)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "last_administrator")
-    assert (await client.get("/roles/", headers=root.headers)).status_code == 200
+    assert (await client.get("/roles/", headers=one.headers)).status_code == 200
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -62,9 +69,9 @@ async def test_of_two_who_remove_each_other_at_once_one_stays(
     client: AsyncClient, make_person: MakePerson, way: str
 ) -> None:
     """With two requests at once exactly one wins."""
-    one, other = await make_person(roles=["admin"]), await make_person(roles=["admin"])
+    one, other, by = await make_person(roles=["admin"]), await make_person(roles=["admin"]), await make_person("*")
 
-    answers = await asyncio.gather(WAYS[way](client, one, one), WAYS[way](client, other, other))
+    answers = await asyncio.gather(WAYS[way](client, one, by), WAYS[way](client, other, by))
 
     assert sorted(answer.is_success for answer in answers) == [False, True]
     (lost,) = [answer for answer in answers if not answer.is_success]
@@ -72,28 +79,38 @@ async def test_of_two_who_remove_each_other_at_once_one_stays(
 
 
 async def test_of_two_ways_at_once_one_wins(client: AsyncClient, make_person: MakePerson) -> None:
-    people = [await make_person(roles=["admin"]) for _ in WAYS]
+    people, by = [await make_person(roles=["admin"]) for _ in WAYS], await make_person("*")
 
     answers = await asyncio.gather(
-        *(remove(client, who, who) for who, remove in zip(people, WAYS.values(), strict=True))
+        *(remove(client, who, by) for who, remove in zip(people, WAYS.values(), strict=True))
     )
 
     assert sum(answer.is_success for answer in answers) == len(people) - 1
 
 
 async def test_batch_leaves_the_last_administrator(client: AsyncClient, make_person: MakePerson) -> None:
-    people = [await make_person(roles=["admin"]) for _ in range(3)]
+    people, by = [await make_person(roles=["admin"]) for _ in range(3)], await make_person("*")
     operations = [
         {"op": "delete", "id": str(people[0].id)},
         {"op": "patch", "id": str(people[1].id), "changes": {"is_active": False}},
         {"op": "delete", "id": str(people[2].id)},
     ]
 
-    answer = await client.post("/users/batch", json={"operations": operations}, headers=people[2].headers)
+    answer = await client.post("/users/batch", json={"operations": operations}, headers=by.headers)
 
     results = answer.json()["results"]
     assert [result.get("error", {}).get("code") for result in results] == [None, None, "last_administrator"]
     assert (await client.get("/roles/", headers=people[2].headers)).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["take", "set", "delete"])
+async def test_nobody_goes_himself_who_is_the_last(client: AsyncClient, make_person: MakePerson, way: str) -> None:
+    root = await make_person(roles=["admin"])
+
+    refused = await WAYS[way](client, root, root)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "last_administrator")
+    assert (await client.get("/roles/", headers=root.headers)).status_code == 200
 
 
 async def test_who_cannot_sign_in_does_not_count(

@@ -18,7 +18,7 @@ from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.service import import_users
 from denizen.users.errors import UserChanged
 from denizen.users.models import User
-from denizen.users.service import erase_user
+from denizen.users.states import erase_user
 from tests.conftest import MakeUser
 from tests.search.conftest import Find
 from tests.transfer.conftest import in_pieces

@@ -5,11 +5,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser, find_chromium
+from tests.browser import Browser, BrowserFailed, find_chromium
 from tests.cli.test_serve import become_administrator
 from tests.server.running import free_port
 
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine"),
 ]
 
+SECONDS, TRIES = 40.0, 8
 AUTHORIZE = ".swagger-ui .auth-wrapper button.authorize"
 
 
@@ -77,9 +79,15 @@ def status_after_execution(browser: Browser, verb: str, path: str) -> str:
     browser.wait_for(f"{operation(verb, path)}.querySelector('button.execute') !== null")
     if verb == "post":  # the button is there before the example is
         browser.wait_for(f"{operation(verb, path)}.querySelector('textarea.body-param__text')?.value.length > 2")
-    browser.run(f"{operation(verb, path)}.querySelector('button.execute').click()")
-    status: str = browser.wait_for(response_of(verb, path, ".response-col_status"))
-    return status.split(maxsplit=1)[0]
+    # While the page draws itself anew a click can be lost. A GET changes nothing, and may be sent again.
+    tries = TRIES if verb == "get" else 1
+    for _ in range(tries):
+        browser.run(f"{operation(verb, path)}.querySelector('button.execute').click()")
+        with suppress(BrowserFailed):
+            status: str = browser.wait_for(response_of(verb, path, ".response-col_status"), seconds=SECONDS / tries)
+            return status.split(maxsplit=1)[0]
+    shown = browser.run("document.body.innerText")
+    pytest.fail(f"No answer to {verb} {path}. The page requested {browser.requested[-20:]} and shows: {shown[:2000]}")
 
 
 def operation(verb: str, path: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from denizen.core.accounts import Accounts
 from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.schemas import STORED, Format, ImportOptions, Match, Mode, RowResult, read_mappings
-from denizen.transfer.service import MAX_BATCH, import_users
+from denizen.transfer.service import import_users
 from denizen.users.models import User
 from tests.cli.conftest import command, denizen, environment  # noqa: F401  (fixtures)
 
@@ -36,7 +36,7 @@ def bring_in(accounts: Accounts) -> BringIn:
         form: Format = "csv",
         ignore_unknown: bool = False,
         dry_run: bool = False,
-        max_batch: int = MAX_BATCH,
+        max_batch: int | None = None,
         mode: Mode = "create",
         match: Match = "email",
         with_hashes: bool = True,

@@ -76,6 +76,7 @@ def accounts_of_any_kind(draw: st.DrawFn) -> list[Account]:
                 full_name=draw(st.none() | TEXT),
                 hashed_password=draw(st.sampled_from([None, HASH])),
                 is_active=draw(st.booleans()),
+                email_verified_at=draw(st.none() | TIMES),
                 created_at=draw(TIMES),
                 updated_at=draw(TIMES),
                 version=draw(st.integers(1, 2**31 - 1)),

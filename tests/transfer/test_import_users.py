@@ -15,7 +15,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.errors import Unavailable
 from denizen.core.events import Event
 from denizen.core.hashing import Argon2Hasher
-from denizen.core.ids import new_id
+from denizen.core.ids import new_id, new_ids
 from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.errors import ColumnUnknown
 from denizen.transfer.events import UsersImported
@@ -254,6 +254,32 @@ async def test_a_line_is_named_however_far_back_it_is(bring_in: BringIn, max_bat
     results = await bring_in("username\nada\nbob\ncarl\nADA\n", max_batch=max_batch, dry_run=dry_run)
 
     assert results[3].message == "Username already registered, in line 2 of this file"
+
+
+@pytest.mark.parametrize("max_batch", [300, 1300])
+@pytest.mark.parametrize("ids", ["none", "growing", "falling"])
+async def test_each_of_many_rows_is_told_as_if_it_were_alone(
+    bring_in: BringIn, stored: Stored, max_batch: int, ids: str
+) -> None:
+    """More rows than are stored by one statement, or remembered in one piece; every seventh repeats one before."""
+    given = {"none": [""] * 1300, "growing": new_ids(1300), "falling": new_ids(1300)[::-1]}[ids]
+    names = [n - 6 if n % 7 == 6 else n for n in range(1300)]
+    rows = [
+        f"{user_id},user{name},user{n}@example.org\n"
+        for n, (user_id, name) in enumerate(zip(given, names, strict=True))
+    ]
+
+    results = await bring_in("id,username,email\n" + "".join(rows), max_batch=max_batch)
+
+    assert [(each.line, each.outcome, each.message) for each in results] == [
+        (n + 2, "created", None)
+        if n == name
+        else (n + 2, "refused", f"Username already registered, in line {name + 2} of this file")
+        for n, name in enumerate(names)
+    ]
+    kept = sorted(await stored(), key=lambda user: int(user["username"][4:]))
+    assert [user["username"] for user in kept] == [f"user{n}" for n, name in enumerate(names) if n == name]
+    assert [str(user["id"]) for user in kept] == [each.id for each in results if each.id]
 
 
 async def test_an_import_that_half_went_in_is_finished_by_another(bring_in: BringIn, stored: Stored) -> None:

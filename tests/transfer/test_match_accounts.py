@@ -36,6 +36,22 @@ async def one(stored: Stored, user_id: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_the_highest_version_is_the_last(
+    bring_in: BringIn, stored: Stored, there: dict[str, str], *, dry_run: bool
+) -> None:
+    highest = {"username": "last", "email": "last@example.org", "version": 2**31 - 1}
+    await bring_in(ndjson(highest), form="ndjson")
+    before = await stored()
+
+    results = await bring_in(
+        ndjson(highest | {"full_name": "Changed"}, highest), form="ndjson", mode="upsert", dry_run=dry_run
+    )
+
+    assert told(results) == [(1, "version_exhausted"), (2, "unchanged")]
+    assert await stored() == before
+
+
 # -- skip -------------------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,30 @@ def test_every_delimiter_line_end_and_bom_is_found_out(delimiter: str, end: str,
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("first", [65_533, 65_534, 65_535, 65_536, 65_537])
+def test_what_ends_a_line_does_not_depend_on_the_pieces(end: str, first: int) -> None:
+    """Also where a first line is as long as what is looked at, and where something else ends a line further on."""
+    head = "username,".ljust(first - 1, " ") + "x"
+    data = f"{head}{end}ada,{end}bob,{end}".encode() + b"carl,\rdora,\n" * 3
+
+    at_once, in_bits = read(data, size=1 << 18, ignore_unknown=True), read(data, size=1_000, ignore_unknown=True)
+
+    assert at_once == in_bits
+    short = f"username,{end}".encode() + (f"u{'x' * 30},{end}".encode() * 5_000) + b"ada,\n"
+    assert read(short, size=1 << 20) == read(short, size=777)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_header_has_at_most_a_thousand_columns(delimiter: str) -> None:
+    most = delimiter.join(["username", *(f"c{n}" for n in range(999))])
+
+    assert read(f"{most}\nada{delimiter * 999}\n", ignore_unknown=True) == [(2, {"username": "ada"})]
+    for header in (f"{most}{delimiter}one_more", f"username{delimiter * 900_000}"):
+        with pytest.raises(HeaderMissing):
+            read(f"{header}\nada\n", ignore_unknown=True)
+
+
 def test_a_hint_for_excel_names_the_delimiter() -> None:
     assert read("sep=|\r\nemail|full_name\r\na@example.org|Ada\r\n") == [
         (3, {"email": "a@example.org", "full_name": "Ada"})
@@ -124,12 +148,15 @@ def test_unknown_columns_are_told_once_and_refuse_the_file() -> None:
 
 
 def test_fifty_thousand_columns_are_refused_in_a_sentence() -> None:
-    header = ",".join(["email", *(f"column{number}" for number in range(50_000))])
+    def header(count: int) -> str:
+        return ",".join(["email", *(f"column{number}" for number in range(count))]) + "\n"
 
+    with pytest.raises(HeaderMissing, match=r"more than 1,000 columns\."):
+        read(header(50_000))
     with pytest.raises(ColumnUnknown) as refusal:
-        read(header + "\n")
+        read(header(999))
 
-    assert "49995 more" in refusal.value.detail
+    assert "994 more" in refusal.value.detail
     assert len(refusal.value.detail) < 500
 
 

@@ -14,6 +14,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.hashing import NullHasher
 from denizen.core.ids import new_id
+from denizen.housekeeping import service as housekeeping
 from denizen.jobs import crud
 from denizen.jobs import service as jobs
 from denizen.jobs.errors import JobRunning, JobTakenOver
@@ -200,11 +201,11 @@ async def test_a_claim_outlives_its_lease_while_its_process_gives_signs(
 async def test_old_jobs_are_forgotten(accounts: Accounts, clock: Clock) -> None:
     held = await interrupted(accounts, people(400), batches=3)
     clock.turn(days=6.9)
-    await jobs.forget_old(accounts)
+    await housekeeping.clean_all(accounts)
     await job_of(accounts, held)
 
     clock.turn(days=0.2)
-    await jobs.forget_old(accounts)
+    await housekeeping.clean_all(accounts)
 
     async with accounts.database.read.session() as db:
         assert await crud.list_jobs(db, limit=10) == []

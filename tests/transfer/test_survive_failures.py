@@ -20,6 +20,8 @@ from denizen.jobs.models import Job
 from denizen.migrations import runner
 from denizen.settings import Settings
 from denizen.transfer.adapters.formats import make_reader
+from denizen.transfer.adapters.sources import Source
+from denizen.transfer.errors import FileChanged
 from denizen.transfer.schemas import ImportOptions, RowResult
 from denizen.transfer.service import Import, import_users
 from denizen.users.models import User
@@ -87,6 +89,71 @@ async def test_what_a_full_disk_stopped_goes_on_once_there_is_room(accounts: Acc
 
     assert [result.outcome for result in results] == ["created"] * 5000
     assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
+
+
+async def test_no_room_for_temporary_files_is_told_and_the_import_goes_on_once_there_is(
+    accounts: Accounts, stored: Stored
+) -> None:
+    def importing() -> Import:
+        return Import(accounts, in_pieces(people(5000)), make_reader("csv"), ImportOptions(), max_batch=200)
+
+    running = importing()
+    running._seen._scratch.execute("PRAGMA max_page_count=5")  # as a full disk would have it
+    await running.begin()
+    with pytest.raises(StorageFull, match="TMPDIR"):
+        _ = [part async for part in running.results()]
+    assert running.held is not None
+    job = await jobs.find_job(accounts, running.held.job_id)
+    assert job.state == "failed"
+    assert job.position == len(await stored()) + 1 > 200  # the header's line
+
+    again = importing()
+    await again.begin(job)
+    results = [result async for part in again.results() for result in part]
+
+    assert [result.outcome for result in results] == ["created"] * 5000
+    assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "other"])
+async def test_a_file_that_changes_while_it_is_read_ends_its_import(
+    accounts: Accounts, stored: Stored, tmp_path: Path, change: str
+) -> None:
+    path, data = tmp_path / "people.csv", people(40_000)
+    path.write_bytes(data)
+    opened = Source.open(str(path))
+    source = Source(str(path), opened)
+    assert await source.guess() == "csv"
+    assert await source.digest(accounts)
+    running = Import(accounts, source.chunks(), make_reader("csv"), ImportOptions(), max_batch=200)
+
+    await running.begin()
+    results = running.results()
+    told = list(await anext(results))
+    await asyncio.sleep(0.02)  # the clock of files goes in steps
+    with path.open("r+b") as file:
+        if change == "shorter":
+            file.truncate(len(data) // 2)
+        else:
+            file.seek(0, 2 if change == "longer" else 0)
+            file.write(b"username,email\n")
+
+    async def go_on() -> None:
+        async for part in results:
+            told.extend(part)
+
+    with pytest.raises(FileChanged):
+        await go_on()
+    await opened.aclose()
+
+    assert 0 < len(told) < 40_000
+    assert len(await stored()) == len(told)
+    assert running.held is not None
+    job = await jobs.find_job(accounts, running.held.job_id)
+    assert (job.state, job.position) == ("failed", len(told) + 1)
+    assert "file_changed" in (job.error or "")
+    with pytest.raises(FileChanged):
+        await source.digest(accounts)
 
 
 @pytest.mark.slow

@@ -37,6 +37,22 @@ def test_a_good_file_ends_with_0_and_a_summary(command: Command, good: str) -> N
     assert [row["username"] for row in command("users", "list", "--json").rows] == ["ada", "grace"]
 
 
+def test_a_file_may_have_any_name(denizen: Run, command: Command, database_url: str, tmp_path: Path) -> None:
+    """One that Latin-1 was the encoding of, say: the database and the terminal are shown what can be shown of it."""
+    name = os.fsencode(tmp_path) + b"/l\xe9ute.csv"
+    with open(name, "w") as file:  # noqa: PTH123  (a Path is text)
+        file.write(GOOD + "".join(f"u{n},nowhere\n" for n in range(20)))
+    settings = {"DATABASE_URL": database_url, "SECRET_KEY": "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"}
+
+    said = denizen("users", "import", os.fsdecode(name), "--report", os.fsdecode(name + b".ndjson"), **settings)
+
+    assert said.returncode == 1, said.stderr
+    assert "22 rows: 2 created, 20 refused" in said.stdout
+    assert "l\ufffdute.csv.ndjson" in said.stdout
+    (job,) = command("jobs", "list", "--json").rows
+    assert job["source"].endswith("/l\ufffdute.csv")
+
+
 def test_refused_rows_end_with_1_and_are_counted_by_code(command: Command, good: str) -> None:
     command("users", "import", good)
     with Path(good).open("a") as file:

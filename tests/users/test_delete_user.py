@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ def overrides() -> dict[str, Any]:
     return dict(PATIENT)
 
 
-async def test_account_is_gone_and_its_names_are_free(admin: AsyncClient, make_user: MakeUser) -> None:
+async def test_account_is_gone_and_its_names_stay_taken(admin: AsyncClient, make_user: MakeUser) -> None:
     made = await make_user(username="ada", email="ada@example.org")
     stays = await make_user()
     path = f"/users/{made['id']}"
@@ -33,8 +34,9 @@ async def test_account_is_gone_and_its_names_are_free(admin: AsyncClient, make_u
     assert (await admin.delete(path)).json()["code"] == "user_not_found"
     assert (await admin.patch(path, json={"full_name": "Ada"})).json()["code"] == "user_not_found"
     assert (await admin.get("/users/")).json() == [stays]
-    again = await make_user(username="ada", email="ada@example.org")
-    assert again["id"] != made["id"]
+    for names in ({"username": "ADA"}, {"email": "Ada@Example.org"}, {"username": "аda"}):
+        body = {"username": "eve", "email": "eve@example.org", "password": "correct horse battery"} | names
+        assert (await admin.post("/users/", json=body)).status_code == 409
 
 
 async def test_only_the_version_that_was_read_is_deleted(admin: AsyncClient, make_user: MakeUser) -> None:
@@ -79,7 +81,8 @@ async def test_keys_of_the_account_go_with_it_and_with_them_what_they_made(
 
     for token in (own["Authorization"], f"Bearer {child['token']}"):
         assert (await admin.get("/users/", headers={"Authorization": token})).status_code == 401
-    assert len((await admin.get("/keys/")).json()) == 1
+    ended = [key["revoked_at"] is not None for key in (await admin.get("/keys/")).json()]
+    assert ended == [False, True, True]
 
 
 async def test_deleting_needs_the_right_to(client: AsyncClient, make_user: MakeUser, make_key: MakeKey) -> None:
@@ -111,4 +114,5 @@ async def test_of_twenty_at_once_one_deletes(admin: AsyncClient, make_user: Make
             group.start_soon(erase)
 
     assert sorted(statuses) == [204] + [404] * 19
-    assert heard == [UserDeleted(UUID(path.rpartition("/")[2]))]
+    user_id, erase_at = UUID(path.rpartition("/")[2]), accounts.clock() + timedelta(days=30)
+    assert heard == [UserDeleted(user_id, erase_at)]

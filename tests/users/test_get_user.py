@@ -10,7 +10,6 @@ from denizen.core.ids import new_id
 from tests.conftest import MakeKey, MakeUser
 
 ELSEWHERE = [
-    "me",
     "7",
     "0",
     "-1",

@@ -13,7 +13,7 @@ from denizen.core.auth import Scope
 from denizen.core.events import Event
 from denizen.users import crud
 from denizen.users.errors import EmailTaken, UserChanged
-from denizen.users.events import UserUpdated
+from denizen.users.events import EmailChanged, UserUpdated
 from denizen.users.schemas import UserUpdate
 from denizen.users.service import change_user
 from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
@@ -112,7 +112,15 @@ async def test_who_listens_hears_what_was_set(admin: AsyncClient, make_user: Mak
     await change(admin, made, email="nobody")
 
     after = {"full_name": "Ada", "email": "ada@example.org"}
-    assert heard == [UserUpdated(UUID(made["id"]), ("email", "full_name"), after=after)]
+    assert heard == [
+        UserUpdated(UUID(made["id"]), ("email", "full_name"), after=after),
+        EmailChanged(
+            UUID(made["id"]),
+            "administrator",
+            before={"email": made["email"]},
+            after={"email": "ada@example.org"},
+        ),
+    ]
 
 
 async def test_what_is_nobodys_to_set_is_refused(admin: AsyncClient, make_user: MakeUser) -> None:

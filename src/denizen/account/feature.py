@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.account.service import tell_of_leaving
 from denizen.core.events import Event
-from denizen.core.feature import Feature
+from denizen.core.feature import CommandGroup, Feature
 from denizen.users.events import UserDeleted
 
 
@@ -18,10 +18,16 @@ def _routers() -> tuple[Any, ...]:
     return (router,)
 
 
+def _commands() -> Any:
+    from denizen.account.cli import app
+
+    return app
+
+
 async def _tell(db: AsyncSession, event: Event) -> None:
     """Confirm to whoever leaves that he has left."""
     if isinstance(event, UserDeleted):
         await tell_of_leaving(db, event)
 
 
-FEATURE = Feature("account", routers=_routers, listeners=(_tell,))
+FEATURE = Feature("account", routers=_routers, listeners=(_tell,), commands=(CommandGroup("users", _commands),))

@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.errors import TooMany
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import email_key
 from denizen.core.ids import new_id
@@ -30,7 +29,6 @@ from denizen.users.errors import UserNotFound
 from denizen.users.models import User
 
 UNDO_LIFETIME: Final = timedelta(days=7)
-_HOUR: Final = 3600.0
 _MINUTE: Final = 60.0
 _PAGES: Final = {
     "verify": "/auth/verify",
@@ -109,16 +107,6 @@ async def may_ask(accounts: Accounts, address: str | None) -> None:
     """
     most = accounts.settings.sign_in_rate_per_address
     await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
-
-
-async def may_write_to(accounts: Accounts, email: str) -> bool:
-    """Count one more letter that strangers cause to an address; tell whether it is to be written."""
-    most = accounts.settings.mail_rate_per_recipient
-    try:
-        await enforce_rate(accounts, "letters-to", email_key(email), most=most, per=_HOUR)
-    except TooMany:
-        return False
-    return True
 
 
 # --------------------------------------------------------------------------------------------------------------- links

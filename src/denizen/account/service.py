@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.account.errors import EmailMissing
-from denizen.account.plans import judge, look, may_ask, may_write_to, send_link, spend, tell
+from denizen.account.plans import judge, look, may_ask, send_link, spend, tell
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded
 from denizen.core.errors import Invalid
@@ -19,7 +19,7 @@ from denizen.core.identifiers import clean_email, email_key
 from denizen.core.origin import coming_from, current_origin
 from denizen.keys.service import revoke_keys_of
 from denizen.limits.service import forget_guesses, right_guess
-from denizen.mail.service import post
+from denizen.mail.service import may_post, post
 from denizen.onetime import crud as tokens
 from denizen.sessions.errors import SignInFailed
 from denizen.sessions.service import end_sessions, may_sign_in, verify_password
@@ -27,8 +27,8 @@ from denizen.users import crud as users
 from denizen.users.crud import Row
 from denizen.users.errors import UserNotFound
 from denizen.users.events import UserDeleted
+from denizen.users.proofs import drop_email, prove_email, set_email, set_password
 from denizen.users.schemas import READ_FIELDS
-from denizen.users.service import prove_email, set_email, set_password
 
 EMAIL: Final = READ_FIELDS.index("email")
 """Where the address stands in a `Row`."""
@@ -58,7 +58,7 @@ async def ask_for_link(
     """
     clean = clean_email(email)
     await may_ask(accounts, address)
-    if not await may_write_to(accounts, clean):
+    if not await may_post(accounts, clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:
@@ -186,12 +186,13 @@ async def undo_email(
 
     Raises:
         LinkInvalid: it opens nothing.
-        EmailTaken: another account has the address by now.
+        EmailTaken: another account has proved the address by now.
     """
     opened, _ = await look(accounts, "undo_email", token, at=at)
     user = await spend(accounts, db, "undo_email", token, opened, at=at)
     email = opened.email or ""
     with coming_from(current_origin(user_id=user.id)):
+        await _take_from_squatter(db, email, at=at)
         await set_email(db, user, email, way="undone", at=at)
         row = await set_password(accounts, db, user.id, None, way="removed", at=at)
         await end_sessions(db, user.id, reason="change of address undone")
@@ -199,6 +200,13 @@ async def undo_email(
     await tokens.delete_tokens(db, user.id)
     await send_link(accounts, db, "reset", to=email, user_id=user.id, at=at, language=language)
     return row
+
+
+async def _take_from_squatter(db: AsyncSession, email: str, *, at: datetime) -> None:
+    """Take an address from an account that never proved it: a thief could have opened that to prevent the undoing."""
+    other = await users.find_user_by_email(db, email, for_update=True)
+    if other is not None and other.email_verified_at is None:
+        await drop_email(db, other, at=at)
 
 
 # ------------------------------------------------------------------------------------------- of whoever has signed in
@@ -278,7 +286,7 @@ async def ask_for_email(
     """
     user_id, clean = _person(caller), clean_email(email)
     await may_ask(accounts, address)
-    if not await may_write_to(accounts, clean):
+    if not await may_post(accounts, clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:
@@ -304,7 +312,10 @@ async def own_data(accounts: Accounts, caller: Caller) -> dict[str, Any]:
     """Give all that the rooms store about the caller, by what each of them calls it."""
     user_id = _person(caller)
     async with accounts.database.read.slow() as db:
-        return {holding.name: await holding.read(db, user_id) for holding in accounts.holdings}
+        return {
+            holding.name: await holding.read(db, user_id)
+            for holding in sorted(accounts.holdings, key=lambda each: each.name)
+        }
 
 
 async def tell_of_leaving(db: AsyncSession, event: UserDeleted) -> None:
@@ -325,7 +336,13 @@ async def tell_of_leaving(db: AsyncSession, event: UserDeleted) -> None:
 
 
 async def send_password_link(
-    accounts: Accounts, db: AsyncSession, user_id: UUID, *, caller: Caller, at: datetime, language: str | None = None
+    accounts: Accounts,
+    db: AsyncSession,
+    user_id: UUID,
+    *,
+    caller: Caller | None,
+    at: datetime,
+    language: str | None = None,
 ) -> None:
     """Send the owner of an account a link for a new password; nobody else gets to see it.
 
@@ -333,7 +350,7 @@ async def send_password_link(
         accounts: where.
         db: a writing session; it is not committed.
         user_id: whose.
-        caller: who wants it, with `users:write`.
+        caller: who wants it, with `users:write`; `None` for the operator.
         at: now.
         language: of the letter.
 
@@ -343,7 +360,7 @@ async def send_password_link(
         NotWhileImpersonating: the caller acts in somebody else's place.
         EmailMissing: there is nowhere to send it.
     """
-    if caller.impersonator_id is not None:
+    if caller is not None and caller.impersonator_id is not None:
         raise NotWhileImpersonating("Links for passwords are not sent in somebody else's place.")
     user = await users.get_user(db, user_id, for_update=True)
     await guard(db, caller, [user_id])

@@ -18,8 +18,8 @@ class AuditEntry(Base):
     when they are erased.
 
     Attributes:
-        id: UUIDv7, so that order by id is the order in which things happened.
-        action: what: `user.updated`, `session.created` ...
+        at: when; of several at one instant, the id says which came first.
+        action: what: `user.updated`, `session.created`; `request.refused` for what was refused.
         outcome: `done` or `refused`.
         actor_kind: what recognised whoever did it: `key`, `session`, `command`, `job`, `anonymous`.
         actor_id: the person who did it, where it was one.
@@ -36,11 +36,11 @@ class AuditEntry(Base):
     __tablename__ = "denizen_audit"
     __table_args__ = (
         CheckConstraint("length(group_digest) = 32", name="group_digest_length"),
-        Index("ix_denizen_audit_at", "at"),
-        Index("ix_denizen_audit_action_id", "action", "id"),
-        Index("ix_denizen_audit_actor_id_id", "actor_id", "id"),
-        Index("ix_denizen_audit_subject_id_id", "subject_id", "id"),
-        Index("ix_denizen_audit_outcome_id", "outcome", "id"),
+        Index("ix_denizen_audit_at_id", "at", "id"),
+        Index("ix_denizen_audit_action_at_id", "action", "at", "id"),
+        Index("ix_denizen_audit_actor_id_at_id", "actor_id", "at", "id"),
+        Index("ix_denizen_audit_subject_id_at_id", "subject_id", "at", "id"),
+        Index("ix_denizen_audit_outcome_at_id", "outcome", "at", "id"),
         Index("uq_denizen_audit_group_digest", "group_digest", unique=True),
     )
 

@@ -54,7 +54,10 @@ async def run_user_batch(accounts: Here, caller: CanWriteUsers, attempt: Once, d
     if (kept := await attempt.begin(caller, lease=LONG_LEASE)) is not None:
         return kept
     return await service.run_batch(
-        accounts, [_known(each) for each in data.judged], finish=lambda db, done: attempt.keep(db, _answer(done))
+        accounts,
+        [_known(each) for each in data.judged],
+        caller=caller,
+        finish=lambda db, done: attempt.keep(db, _answer(done)),
     )
 
 

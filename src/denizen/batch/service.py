@@ -16,13 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.batch import crud
 from denizen.batch.schemas import CreateOperation, DeleteOperation, Operation
 from denizen.core.accounts import Accounts
+from denizen.core.auth import BeyondCaller, Caller
 from denizen.core.errors import Conflict, DenizenError, StorageFull, Unavailable
+from denizen.core.events import guard
 from denizen.core.identifiers import Identity
 from denizen.core.ids import parse_id
 from denizen.core.words import search_text
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import service as users
+from denizen.users import states
 from denizen.users.crud import SAVEPOINT
 from denizen.users.errors import UserNotFound
 from denizen.users.schemas import READ_FIELDS
@@ -79,10 +82,25 @@ class _Words:
     changed: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Run:
+    """What all operations of a batch have in common.
+
+    Attributes:
+        caller: who is to be asked about at each; `None` where that was done for all of them.
+    """
+
+    at: datetime
+    caller: Caller | None
+    words: _Words = field(default_factory=_Words)
+    savepoint: _Savepoint = AsyncSession.begin_nested
+
+
 async def run_batch(
     accounts: Accounts,
     operations: Sequence[Operation | Outcome],
     *,
+    caller: Caller | None,
     finish: Callable[[AsyncSession, list[Outcome]], Awaitable[T]],
 ) -> T:
     """Do what can be done of a batch, in order, in one transaction: what is refused costs itself and no other.
@@ -92,6 +110,7 @@ async def run_batch(
     Args:
         accounts: where.
         operations: what to do; an `Outcome` in place of one that was refused already.
+        caller: who asks; accounts that may do what he may not are not his to change.
         finish: told all outcomes before the commit; what it gives is given back.
 
     Raises:
@@ -100,7 +119,7 @@ async def run_batch(
     """
     acts = await _hash_passwords(accounts, await _judge_all(accounts, operations))
     async with _one_at_a_time(accounts):
-        return await _write(accounts, acts, finish)
+        return await _write(accounts, acts, caller, finish)
 
 
 @asynccontextmanager
@@ -121,6 +140,7 @@ async def _one_at_a_time(accounts: Accounts) -> AsyncIterator[None]:
 async def _write(
     accounts: Accounts,
     acts: Sequence[_Act | Outcome],
+    caller: Caller | None,
     finish: Callable[[AsyncSession, list[Outcome]], Awaitable[T]],
 ) -> T:
     tries_left, committing = _TRIES, False
@@ -128,7 +148,7 @@ async def _write(
         tries_left -= 1
         try:
             async with accounts.writing(timeout=_SECONDS) as db:
-                given = await finish(db, await _do_all(accounts, db, acts))
+                given = await finish(db, await _do_all(accounts, db, acts, caller))
                 committing = True
         except Unavailable as error:
             # Whether a commit that was cut off was made, nobody knows.
@@ -189,24 +209,36 @@ async def _hash_passwords(accounts: Accounts, acts: list[_Act | Outcome]) -> lis
 # --- In the transaction --------------------------------------------------------------------------------
 
 
-async def _do_all(accounts: Accounts, db: AsyncSession, acts: Sequence[_Act | Outcome]) -> list[Outcome]:
+async def _do_all(
+    accounts: Accounts, db: AsyncSession, acts: Sequence[_Act | Outcome], caller: Caller | None
+) -> list[Outcome]:
     await crud.take_turn(db)
-    at, words = accounts.clock(), _Words()
-    savepoint: _Savepoint = AsyncSession.begin_nested
+    run = _Run(accounts.clock(), await _ask_about_all(db, acts, caller))
     if not accounts.listeners:  # our own acts leave no object in the session; what a listener does, nobody knows
-        savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
-    outcomes = [act if isinstance(act, Outcome) else await _try(db, act, at, words, savepoint) for act in acts]
-    await search.create_entries(db, words.created)
-    await search.update_entries(db, list(words.changed.items()))
+        run.savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
+    outcomes = [act if isinstance(act, Outcome) else await _try(accounts, db, act, run) for act in acts]
+    await search.create_entries(db, run.words.created)
+    await search.update_entries(db, list(run.words.changed.items()))
     return outcomes
 
 
-async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words, savepoint: _Savepoint) -> Outcome:
-    """Do one operation in a savepoint of its own."""
-    op = act.operation.op
+async def _ask_about_all(db: AsyncSession, acts: Sequence[_Act | Outcome], caller: Caller | None) -> Caller | None:
+    """Ask by one statement whether all accounts are the caller's to change, as they are as a rule; give who has to be
+    asked about at each operation, `None` for nobody.
+    """
     try:
-        async with savepoint(db):
-            user_id, version, found_by = await _do(db, act, at)
+        await guard(db, caller, [act.id for act in acts if isinstance(act, _Act) and act.id is not None])
+    except BeyondCaller:
+        return caller
+    return None if caller is None or caller.user_id is None else caller  # a person has an account of his own
+
+
+async def _try(accounts: Accounts, db: AsyncSession, act: _Act, run: _Run) -> Outcome:
+    """Do one operation in a savepoint of its own."""
+    op, words = act.operation.op, run.words
+    try:
+        async with run.savepoint(db):
+            user_id, version, found_by = await _do(accounts, db, act, run)
     except Unavailable:
         raise
     except DenizenError as error:
@@ -220,19 +252,21 @@ async def _try(db: AsyncSession, act: _Act, at: datetime, words: _Words, savepoi
     return Outcome(op, user_id, version)
 
 
-async def _do(db: AsyncSession, act: _Act, at: datetime) -> tuple[UUID, int | None, str | None]:
+async def _do(accounts: Accounts, db: AsyncSession, act: _Act, run: _Run) -> tuple[UUID, int | None, str | None]:
     """Do one operation; give the account's id, its version, and the words it is found by from now on, where they are
     others.
     """
     operation = act.operation
     if isinstance(operation, CreateOperation):
-        return await _create(db, operation, act, at)
+        return await _create(db, operation, act, run.at)
     assert act.id is not None  # noqa: S101  (whatever is about an account has its id)
     versions = None if operation.if_version is None else frozenset({operation.if_version})
     if isinstance(operation, DeleteOperation):
-        await users.erase_user(db, act.id, versions=versions)
+        await states.delete_user(accounts, db, act.id, versions=versions, at=run.at, caller=run.caller)
         return act.id, None, None
-    row = await users.change_user(db, act.id, operation.changes, versions=versions, at=at, many=True)
+    row = await users.change_user(
+        db, act.id, operation.changes, versions=versions, at=run.at, many=True, caller=run.caller
+    )
     shown = dict(zip(READ_FIELDS, row, strict=True))
     renamed = not operation.changes.model_fields_set.isdisjoint(FOUND_BY)
     return act.id, shown["version"], search_text(*(shown[name] for name in FOUND_BY)) if renamed else None

@@ -19,6 +19,7 @@ from denizen.core.database import Database
 from denizen.core.errors import DenizenError
 from denizen.core.events import INSTALL, Guard, Listener
 from denizen.core.hashing import HashPool
+from denizen.core.ids import new_id
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import RateLimiter
@@ -58,7 +59,9 @@ class Accounts:
         holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
+        process: names this install in this process, for what only one of all processes may do.
         noticed: last uses of credentials that wait to be written: by kind (`key`, `session`), then by id.
+        kept: what rooms hold in memory of what the database says, by room: bounded, and read anew after seconds.
         batching: held by the one batch that may be written at a time, so that others come in between.
         wakers: end the pause of a job of that name, where one runs; see `wake`.
         meters: are told what `count` is told.
@@ -81,7 +84,9 @@ class Accounts:
     holdings: tuple[Any, ...] = ()
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
+    process: UUID = field(default_factory=new_id)
     noticed: defaultdict[str, dict[UUID, datetime]] = field(default_factory=lambda: defaultdict(dict))
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     meters: list[Meter] = field(default_factory=list)

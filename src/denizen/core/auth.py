@@ -32,6 +32,7 @@ class Scope(StrEnum):
     INVITATIONS_WRITE = "invitations:write"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
+    TOKENS_INTROSPECT = "tokens:introspect"
 
 
 SCOPES: dict[Scope, str] = {
@@ -46,6 +47,7 @@ SCOPES: dict[Scope, str] = {
     Scope.INVITATIONS_WRITE: "invite people",
     Scope.AUDIT_READ: "read what happened",
     Scope.METRICS_READ: "read the figures of the server",
+    Scope.TOKENS_INTROSPECT: "ask whose a token is, and what its holder may do",
 }
 """Every scope with what it lets its holder do."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class DenizenError(Exception):
         retry_after: whole seconds after which trying again makes sense.
         private: the sentence for the operator instead, for logs and the command line: it may name files. It is what
             `str()` gives.
+
+    Attributes:
+        user_id: whom it is about, where that is known and whoever asks must not be told: for the audit.
     """
 
     code: ClassVar[str] = "error"
@@ -49,6 +53,7 @@ class DenizenError(Exception):
         self.field = field
         self.errors = tuple(errors)
         self.retry_after = retry_after
+        self.user_id: UUID | None = None
 
 
 class Invalid(DenizenError):

@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Cleaner:
-    """Deletes what has expired of one table; housekeeping calls it, one process at a time, until nothing is left.
+    """Deletes what has expired of one table; housekeeping calls it, one process at a time, until it gives 0.
 
     Attributes:
         name: of what is deleted, in the plural, for the logs and `denizen housekeeping`: `expired sign-ins`.

@@ -86,16 +86,21 @@ def clean_email(text: str) -> str:
     Raises:
         EmailInvalid: with the reason, which repeats nothing of the address.
     """
+    return _clean_and_key(text)[0]
+
+
+def _clean_and_key(text: str) -> tuple[str, str]:
+    """Return an address as shown and its key; one object for both where they are the same, as most are."""
     plain = _PLAIN_EMAIL.fullmatch(text) if len(text) <= MAX_EMAIL_LENGTH else None
-    if plain is None:
-        return _clean_any_email(text)
-    lowered = text.lower()
-    local_end = plain.end(1)
-    if lowered[plain.start(2) :] in _RESERVED or len(text) - local_end > _MAX_LABEL:
-        return _clean_any_email(text)
-    if lowered == text or lowered[:local_end] in _MAILBOX_NAMES:
-        return lowered
-    return text[:local_end] + lowered[local_end:]
+    if plain is not None:
+        lowered = text.lower()
+        local_end = plain.end(1)
+        if lowered[plain.start(2) :] not in _RESERVED and len(text) - local_end <= _MAX_LABEL:
+            if lowered == text or lowered[:local_end] in _MAILBOX_NAMES:
+                return lowered, lowered
+            return text[:local_end] + lowered[local_end:], lowered
+    clean = _clean_any_email(text)
+    return clean, email_key(clean)
 
 
 def _clean_any_email(text: str) -> str:
@@ -232,12 +237,13 @@ def identify(username: str | None, email: str | None) -> Identity:
         raise IdentityMissing("A username or an e-mail address is needed.")
     key_of_email = None
     if email is not None:
-        email = clean_email(email)
-        key_of_email = email_key(email)
+        email, key_of_email = _clean_and_key(email)
     if username is None:
         return Identity(None, email, key_of_email, None, None)
     plain = _PLAIN_USERNAME.fullmatch(username) is not None
     shown, key = (username, username.lower()) if plain else _enforce(username)
+    if key == shown:
+        key = shown  # one object instead of two, of which an import holds many
     if "@" in shown:
         check_username_email(shown, email)
     return Identity(shown, email, key_of_email, key, key if plain else skeleton(shown))

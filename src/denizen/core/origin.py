@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from denizen.core.auth import Caller
+from denizen.core.ids import parse_id
 
 CALLER: Final = "denizen.caller"
 """The key in an ASGI scope under which stands who was recognised."""
@@ -35,6 +36,8 @@ class Origin:
         address: the client's, in text.
         device: what the client calls itself (`User-Agent`), cut to 200 characters.
         request_id: of the request.
+        act: what was asked for, as it is documented: `DELETE /users/{user_id}`.
+        target: the id of the person whom the path names.
     """
 
     kind: Literal["request", "command", "job", "host"] = "host"
@@ -43,6 +46,8 @@ class Origin:
     address: str | None = None
     device: str | None = None
     request_id: str | None = None
+    act: str | None = None
+    target: UUID | None = None
 
 
 _current: ContextVar[Origin | dict[str, Any] | None] = ContextVar("denizen_origin", default=None)
@@ -92,4 +97,11 @@ def _of(scope: dict[str, Any]) -> Origin:
         address=client[0] if client else None,
         device=shown or None,
         request_id=scope.get(REQUEST_ID),
+        act=_act_of(scope),
+        target=parse_id(str(scope.get("path_params", {}).get("user_id", ""))),
     )
+
+
+def _act_of(scope: dict[str, Any]) -> str | None:
+    path = getattr(scope.get("route"), "path", None)
+    return None if path is None else f"{scope.get('method')} {path}"

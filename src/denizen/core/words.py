@@ -88,9 +88,35 @@ def _fold_ascii(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    apart = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    folded = text.translate(_ALONE)  # in a third of the time, and for most names the whole of it
+    return _fold_together(text) if _JOINS in folded else folded
+
+
+def _fold_together(text: str) -> str:
     # Together again: without it the syllables of Korean would be letters, which are in too many names.
-    return unicodedata.normalize("NFC", apart.translate(_ACCENTLESS)).translate(_LETTERS)
+    return unicodedata.normalize("NFC", _without_accents(text)).translate(_LETTERS)
+
+
+def _without_accents(text: str) -> str:
+    return unicodedata.normalize("NFKD", text.casefold()).casefold().translate(_ACCENTLESS)
+
+
+_JOINS: Final = "\0"
+
+
+def _alone(character: str) -> str:
+    """Give what a character becomes whatever stands beside it; `_JOINS` for one that may become one with another.
+
+    Those are marks that are no accents (vowels of Indic scripts, say) and the parts of Korean syllables: Unicode
+    composes nothing else with what stands before it.
+    """
+    joins = any(
+        unicodedata.category(each)[0] == "M" or "\u1100" <= each <= "\u11ff" for each in _without_accents(character)
+    )
+    return _JOINS if joins and not "가" <= character <= "힣" else _fold_together(character)
+
+
+_ALONE: Final = _Table(_alone)
 
 
 def search_text(*names: str | None) -> str:
@@ -98,11 +124,13 @@ def search_text(*names: str | None) -> str:
 
     About 2 µs; those of the names that are not ASCII, which take twice as long, by themselves.
     """
-    there = [name for name in names if name]
-    plain = [name for name in there if name.isascii()]
+    plain, others = list[str](), list[str]()
+    for name in names:
+        if name:
+            (plain if name.isascii() else others).append(name)
     folded = _fold_ascii("\n".join(plain))
-    if len(plain) < len(there):
-        folded = "\n".join([folded, *(_fold(name) for name in there if not name.isascii())])
+    if others:
+        folded = "\n".join([folded, *map(_fold, others)])
     words = dict.fromkeys(folded.split())
     return f"  {'  '.join(words)} " if words else ""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -12,15 +11,14 @@ import typer
 
 from denizen.core.accounts import Accounts
 from denizen.core.commands import Json, Output, command, confirm, open_accounts, progress
-from denizen.core.errors import DenizenError, Invalid, StorageFull, Unavailable
+from denizen.core.errors import Invalid
 from denizen.core.ids import parse_id
 from denizen.core.output import write_line
 from denizen.directory import crud, service
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.users.cli import COLUMNS, facts, named
 from denizen.users.crud import find_user
-from denizen.users.errors import UserChanged, UserNotFound
-from denizen.users.schemas import READ_FIELDS, UserUpdate
+from denizen.users.schemas import UserUpdate
 from denizen.users.service import change_user
 
 app = typer.Typer()
@@ -43,6 +41,9 @@ async def list_(
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those that are deleted and not yet erased; goes with --limit alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List accounts, a page at a time. With --json, standard error tells where the list goes on, as JSON too.
@@ -65,6 +66,9 @@ async def list_(
     asked |= {"count": "exact" if count else None, "order_by": order_by}
     # What was not said is not asked for: a search goes with few things.
     query = UserQuery.model_validate({name: value for name, value in asked.items() if value is not None})
+    if deleted:
+        await _list_deleted(query, Output(as_json))
+        return
     async with open_accounts() as accounts:
         page = await service.list_users(accounts.database.read, accounts.cursors, query)
     out = Output(as_json)
@@ -77,6 +81,15 @@ async def list_(
         out.say(f"More: --cursor {page.next_cursor}")
     if page.cut:
         out.say("More were found: type more, or say --limit.")
+
+
+async def _list_deleted(query: UserQuery, out: Output) -> None:
+    if query.model_fields_set - {"limit"}:
+        raise Invalid("--deleted goes with --limit alone.")
+    async with open_accounts() as accounts:
+        rows = await crud.list_deleted(accounts.database.read, limit=query.limit)
+    found = [dict(zip(crud.DELETED_FIELDS, row, strict=True)) for row in rows]
+    out.table(found, columns=("id", "username", "email", "deleted_at", "erase_at"), empty="No deleted accounts.")
 
 
 @app.command()
@@ -149,22 +162,7 @@ async def edit(
 
 # --- Many at once --------------------------------------------------------------------------------------
 
-_AT_ONCE: Final = 200
-"""Accounts in one transaction: on SQLite it keeps other writers waiting for a tenth of a second."""
-
 _SHOWN: Final = 10
-_TRIES: Final = 3
-_PAUSE_SECONDS: Final = 1.0
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What became of the accounts that `matched` when they were counted; `unchanged` ones were as they should be."""
-
-    matched: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    failed: int = 0
 
 
 def _ids(given: Sequence[str] | None) -> tuple[UUID, ...] | None:
@@ -219,113 +217,32 @@ def _values(where: Mapping[str, Any]) -> dict[str, Any]:
 async def _edit_all(
     accounts: Accounts, values: dict[str, Any], data: UserUpdate, out: Output, *, dry_run: bool, yes: bool
 ) -> None:
-    """Show what would be changed, ask, and change it, a short transaction for every few accounts."""
-    shape = crud.Shape(conditions=tuple(sorted(values)))
-    tally = _Tally(await crud.count_users(accounts.database.read, shape, values, exact=True))
-    last = await _read(accounts, values, limit=1, descending=True)  # who comes later was not asked about
+    """Show what would be changed, ask, and change it."""
+    change = service.ChangeOfMany(accounts, values, data)
+    tally = await change.count()
     if tally.matched and not out.json:
-        first = await _read(accounts, values, limit=_SHOWN)
+        first = await change.first(_SHOWN)
         out.table(
             [_preview(row, data) for row in first], columns=("id", "username", "email", *sorted(data.model_fields_set))
         )
     out.say(f"{tally.matched:,} accounts match." if tally.matched else "No account matches.")
-    if last and not dry_run:
+    if tally.matched and not dry_run:
         confirm(f"Change {tally.matched:,} accounts?", yes=yes)
         with progress("Changing", total=tally.matched, unit="accounts", quiet=out.json) as done:
-            async for rows in _pages(accounts, values, until=last[0]["id"]):
-                await _change(accounts, values, rows, data, tally, out)
-                done(len(rows))
+            async for looked_at, refused in change.steps():
+                for sentence in refused:
+                    out.warn(sentence)
+                done(looked_at)
     out.row({**asdict(tally), "dry_run": dry_run}, title=None if out.json else "Would change" if dry_run else "Changed")
     if tally.failed:
         raise typer.Exit(1)
 
 
 def _preview(row: Mapping[str, Any], data: UserUpdate) -> dict[str, Any]:
-    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in data if row[name] != value}
-    return {**row, **{name: text for name, text in new.items() if name in data.model_fields_set}}
+    named = data.model_dump(include=data.model_fields_set)
+    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in named.items() if row[name] != value}
+    return {**row, **new}
 
 
 def _word(value: object) -> str:
     return value if isinstance(value, str) else "-" if value is None else "yes" if value else "no"
-
-
-async def _read(
-    accounts: Accounts, values: Mapping[str, Any], *, limit: int, after: UUID | None = None, descending: bool = False
-) -> list[dict[str, Any]]:
-    """Read accounts that match, in the order of their ids, on a thread: no index may serve these filters together."""
-    shape = crud.Shape(descending=descending, after=after is not None, conditions=tuple(sorted(values)))
-    async with accounts.database.read.slow() as db:
-        rows = await db.execute(crud.page_query(shape), {**values, "limit": limit, "after_0": after})
-        return [dict(zip(READ_FIELDS, row, strict=True)) for row in rows]
-
-
-async def _pages(accounts: Accounts, values: Mapping[str, Any], *, until: UUID) -> AsyncIterator[list[dict[str, Any]]]:
-    after = None
-    while rows := await _read(accounts, values, limit=_AT_ONCE, after=after):
-        yield [row for row in rows if row["id"] <= until]
-        after = rows[-1]["id"]
-        if after >= until:
-            return
-
-
-async def _change(
-    accounts: Accounts,
-    values: Mapping[str, Any],
-    rows: list[dict[str, Any]],
-    data: UserUpdate,
-    tally: _Tally,
-    out: Output,
-) -> None:
-    """Change those of `rows` that are not as they should be. Who was changed meanwhile is looked at again."""
-    for _ in range(_TRIES):
-        others = [row for row in rows if any(row[name] != getattr(data, name) for name in data.model_fields_set)]
-        tally.unchanged += len(rows) - len(others)
-        stale = await _write(accounts, others, data, tally, out) if others else []
-        if not stale:
-            return
-        rows = await _read(accounts, {**values, "id__in": tuple(stale)}, limit=len(stale))
-    tally.failed += len(rows)
-
-
-async def _write(
-    accounts: Accounts, rows: Sequence[Mapping[str, Any]], data: UserUpdate, tally: _Tally, out: Output
-) -> list[UUID]:
-    """Change `rows`, each as it was read; give the ids of those that others have changed since."""
-    tries_left = _TRIES
-    while True:
-        tries_left -= 1
-        try:
-            changed, stale, refused = await _write_once(accounts, rows, data)
-        except Unavailable as error:
-            # Written again, whether it was or not: what was is stale now, and found as it should be.
-            if not tries_left or isinstance(error, StorageFull):
-                raise
-            await asyncio.sleep(_PAUSE_SECONDS)
-        else:
-            tally.changed += changed
-            tally.failed += len(refused)
-            for sentence in refused:
-                out.warn(sentence)
-            return stale
-
-
-async def _write_once(
-    accounts: Accounts, rows: Sequence[Mapping[str, Any]], data: UserUpdate
-) -> tuple[int, list[UUID], list[str]]:
-    changed, stale, refused = 0, list[UUID](), list[str]()
-    async with accounts.writing() as db:
-        for row in rows:
-            versions = frozenset({row["version"]})
-            try:
-                async with db.begin_nested():
-                    await change_user(db, row["id"], data, versions=versions, at=accounts.clock())
-                changed += 1
-            except UserChanged:
-                stale.append(row["id"])
-            except UserNotFound:
-                pass  # erased meanwhile
-            except Unavailable:
-                raise
-            except DenizenError as error:
-                refused.append(f"{row['id']}: {error.detail}")
-    return changed, stale, refused

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Integer, Select, bindparam, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -18,6 +18,7 @@ from denizen.search import crud as search
 from denizen.search.service import Question
 from denizen.users.crud import READ_COLUMNS, Row
 from denizen.users.models import User
+from denizen.users.schemas import READ_FIELDS
 
 Leg = Literal["whole", "named", "nameless"]
 """A list ordered by a name that some do not have is walked in two legs: by the name, then those without one, by id."""
@@ -62,25 +63,31 @@ class Shape:
     conditions: tuple[str, ...] = ()
 
 
-def _filtered(query: Select[*tuple[Any, ...]], shape: Shape) -> Select[*tuple[Any, ...]]:
-    """Add the conditions, each over a parameter of the same name."""
+def _conditions(shape: Shape, of: Any = User) -> Iterator[ColumnElement[bool]]:
+    """Give the conditions, each over a parameter of the same name, and over the columns of `of`."""
     for name in shape.conditions:
         if name == "id__in":
-            query = query.where(User.id.in_(bindparam(name, expanding=True)))
+            yield of.id.in_(bindparam(name, expanding=True))
         else:
             column, compare = _CONDITIONS[name]
-            query = query.where(compare(column, bindparam(name, type_=column.type)))
+            yield compare(getattr(of, column.key), bindparam(name, type_=column.type))
     if shape.leg == "named":
-        query = query.where(_SORTS[shape.order][0].is_not(None))
+        yield _SORTS[shape.order][0].is_not(None)
     elif shape.leg == "nameless":
-        query = query.where(getattr(User, shape.order).is_(None))  # for which there is an index; its key has another
-    return query
+        yield getattr(User, shape.order).is_(None)  # for which there is an index; its key has another
 
 
-def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
-    """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions."""
+def page_query(shape: Shape, *, deleted: bool = False) -> Select[*tuple[Any, ...]]:
+    """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions.
+
+    Args:
+        shape: of the list.
+        deleted: also go over accounts that are hidden, for what shows none of them.
+    """
     columns = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
-    query = _filtered(select(*READ_COLUMNS), shape)
+    query = select(*READ_COLUMNS).where(*_conditions(shape))
+    if not deleted:
+        query = query.where(User.deleted_at.is_(None))
     if shape.after:
         bounds = [bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(columns)]
         here: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
@@ -90,9 +97,24 @@ def page_query(shape: Shape) -> Select[*tuple[Any, ...]]:
     return query.order_by(*ordered).limit(bindparam("limit", type_=Integer()))
 
 
+_HIDDEN = (
+    select(*(getattr(User, name) for name in dict.fromkeys(("id", *(each.key for each, _ in _CONDITIONS.values())))))
+    .where(User.erase_at.is_not(None))
+    .cte("hidden")
+    .prefix_with("MATERIALIZED")
+)
+"""Deleted accounts, by the index of them alone."""
+
+
 def count_query(shape: Shape) -> Select[int]:
-    """Build the statement of a count; parameters: those of the conditions."""
-    return _filtered(select(func.count()).select_from(User), shape)
+    """Build the statement of a count; parameters: those of the conditions.
+
+    All are counted, which takes an index alone, and the few that are hidden taken off: to look at each whether it is
+    hidden would take the table.
+    """
+    found = select(func.count()).select_from(User).where(*_conditions(shape)).scalar_subquery()
+    hidden = select(func.count()).select_from(_HIDDEN).where(*_conditions(shape, _HIDDEN.c)).scalar_subquery()
+    return select(found - hidden)
 
 
 @lru_cache(maxsize=1024)
@@ -157,4 +179,17 @@ async def _estimate(db: AsyncSession) -> int | None:
     else:
         believed = "SELECT coalesce(max(rowid), 0) FROM denizen_users"
     found = int((await db.execute(text(believed))).scalar_one())
-    return found if found >= 0 else None
+    if found < 0:
+        return None
+    hidden = (await db.execute(select(func.count()).where(User.erase_at.is_not(None)))).scalar_one()
+    return max(0, found - int(hidden))
+
+
+DELETED_FIELDS = (*READ_FIELDS, "deleted_at", "erase_at")
+
+
+async def list_deleted(reads: Reader, *, limit: int) -> list[Row]:
+    """Return deleted accounts, those that are erased first first; in the order of `DELETED_FIELDS`."""
+    query = select(*READ_COLUMNS, User.deleted_at, User.erase_at).where(User.erase_at.is_not(None))
+    async with reads.slow() as db:
+        return [tuple(row) for row in await db.execute(query.order_by(User.erase_at).limit(limit))]

@@ -1,14 +1,19 @@
-"""What it takes to serve a list: a plan that an index serves, a place in it, a page of it."""
+"""What it takes to serve a list: a plan that an index serves, a place in it, a page of it. And one change of all who
+match.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from denizen.core.accounts import Accounts
 from denizen.core.database import Reader
+from denizen.core.errors import DenizenError, StorageFull, Unavailable
 from denizen.core.identifiers import clean_email, email_key, username_key
 from denizen.core.paging import CursorInvalid, CursorSigner
 from denizen.core.types import format_utc, parse_utc
@@ -18,7 +23,9 @@ from denizen.directory.errors import ListingUnsupported
 from denizen.directory.schemas import UserFilter, UserQuery
 from denizen.search.service import understand
 from denizen.users.crud import Row
-from denizen.users.schemas import READ_FIELDS
+from denizen.users.errors import UserChanged, UserNotFound
+from denizen.users.schemas import READ_FIELDS, UserUpdate
+from denizen.users.service import change_user
 
 _UNIQUE = frozenset({"email", "username", "external_id", "id__in"})
 """Filters that leave so few rows that any order over them is cheap."""
@@ -213,3 +220,129 @@ async def _read_leg(reads: Reader, listing: Listing, place: _Place, *, limit: in
     shape = Shape(listing.order, listing.descending, place.leg, bool(place.after), listing.conditions)
     after = {f"after_{index}": value for index, value in enumerate(place.after)}
     return await crud.list_users(reads, shape, {**listing.values, **after}, limit=limit, skip=skip)
+
+
+# --- One change of all who match --------------------------------------------------------------------------
+
+_AT_ONCE: Final = 200
+"""Accounts in one transaction: on SQLite it keeps other writers waiting for a tenth of a second."""
+
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the accounts that `matched` when they were counted; `unchanged` ones were as they should be."""
+
+    matched: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+
+class ChangeOfMany:
+    """One change of all accounts that match: first `count`, then `steps` to their end, a short transaction for every
+    few accounts. Who comes later was not counted, and is not changed.
+
+    Args:
+        accounts: where.
+        values: the parameters of the conditions, by condition; no index need serve them together.
+        data: what each is to have.
+
+    Attributes:
+        tally: of the steps so far.
+    """
+
+    def __init__(self, accounts: Accounts, values: Mapping[str, Any], data: UserUpdate) -> None:
+        self.tally = Tally()
+        self._accounts = accounts
+        self._values = values
+        self._data = data
+        self._until: UUID | None = None
+
+    async def count(self) -> Tally:
+        """Count who matches now."""
+        shape = Shape(conditions=tuple(sorted(self._values)))
+        self.tally.matched = await crud.count_users(self._accounts.database.read, shape, self._values, exact=True)
+        last = await self._read(self._values, limit=1, descending=True)
+        self._until = last[0]["id"] if last else None
+        return self.tally
+
+    async def first(self, limit: int) -> list[dict[str, Any]]:
+        """Give the first of those who match, as they are."""
+        return await self._read(self._values, limit=limit)
+
+    async def steps(self) -> AsyncIterator[tuple[int, list[str]]]:
+        """Change them.
+
+        Yields:
+            How many more were looked at, and why some of them were not changed, with their ids.
+        """
+        after, until = None, self._until
+        while until is not None and (rows := await self._read(self._values, limit=_AT_ONCE, after=after)):
+            counted = [row for row in rows if row["id"] <= until]
+            yield len(counted), await self._change(counted)
+            after = rows[-1]["id"]
+            if after >= until:
+                return
+
+    async def _read(
+        self, values: Mapping[str, Any], *, limit: int, after: UUID | None = None, descending: bool = False
+    ) -> list[dict[str, Any]]:
+        """Read accounts that match, in the order of their ids, on a thread: no index may serve these filters."""
+        shape = Shape(descending=descending, after=after is not None, conditions=tuple(sorted(values)))
+        async with self._accounts.database.read.slow() as db:
+            rows = await db.execute(crud.page_query(shape), {**values, "limit": limit, "after_0": after})
+            return [dict(zip(READ_FIELDS, row, strict=True)) for row in rows]
+
+    async def _change(self, rows: list[dict[str, Any]]) -> list[str]:
+        """Change those of `rows` that are not as they should be. Who was changed meanwhile is looked at again."""
+        refused = list[str]()
+        for _ in range(_TRIES):
+            wanted = {name: getattr(self._data, name) for name in self._data.model_fields_set}
+            others = [row for row in rows if any(row[name] != value for name, value in wanted.items())]
+            self.tally.unchanged += len(rows) - len(others)
+            stale = await self._write(others, refused) if others else []
+            if not stale:
+                return refused
+            rows = await self._read({**self._values, "id__in": tuple(stale)}, limit=len(stale))
+        self.tally.failed += len(rows)
+        return refused
+
+    async def _write(self, rows: Sequence[Mapping[str, Any]], refused: list[str]) -> list[UUID]:
+        """Change `rows`, each as it was read; give the ids of those that others have changed since."""
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            try:
+                changed, stale, sentences = await self._write_once(rows)
+            except Unavailable as error:
+                # Written again, whether it was or not: what was is stale now, and found as it should be.
+                if not tries_left or isinstance(error, StorageFull):
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                self.tally.changed += changed
+                self.tally.failed += len(sentences)
+                refused += sentences
+                return stale
+
+    async def _write_once(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, list[UUID], list[str]]:
+        changed, stale, refused = 0, list[UUID](), list[str]()
+        async with self._accounts.writing() as db:
+            for row in rows:
+                versions = frozenset({row["version"]})
+                try:
+                    async with db.begin_nested():
+                        await change_user(db, row["id"], self._data, versions=versions, at=self._accounts.clock())
+                    changed += 1
+                except UserChanged:
+                    stale.append(row["id"])
+                except UserNotFound:
+                    pass  # erased meanwhile
+                except Unavailable:
+                    raise
+                except DenizenError as error:
+                    refused.append(f"{row['id']}: {error.detail}")
+        return changed, stale, refused

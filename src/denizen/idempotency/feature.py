@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature, Job
-from denizen.idempotency.service import forget_expired
+from datetime import datetime
 
-FEATURE = Feature("idempotency", jobs=(Job("forget kept answers", every=300.0, run=forget_expired),))
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.feature import Cleaner, Feature
+from denizen.idempotency import crud
+
+
+async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    return await crud.delete_expired(db, at=at, limit=limit)
+
+
+FEATURE = Feature("idempotency", cleaners=(Cleaner("kept answers", _clean),))

@@ -29,7 +29,6 @@ LONG_LEASE: Final = timedelta(minutes=5)
 """The same for one that hashes many passwords and queues behind others of its kind."""
 
 KEPT: Final = timedelta(hours=24)
-_SWEPT: Final = 1_000
 _TRIES: Final = 3
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -182,11 +181,3 @@ def derive_token(accounts: Accounts, sent: Sent, claim: UUID, prefix: Prefix) ->
     """
     parts = (prefix.encode(), sent.digest, sent.key.encode(), sent.body_digest, claim.bytes)
     return make_token(prefix, accounts.secret.digest("idempotency token 1", *parts))
-
-
-async def forget_expired(accounts: Accounts) -> None:
-    """Delete what has expired, in short transactions."""
-    gone = _SWEPT
-    while gone == _SWEPT:
-        async with accounts.writing() as db:
-            gone = await crud.delete_expired(db, at=accounts.clock(), limit=_SWEPT)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.core.feature import CommandGroup, Feature, Job
-from denizen.jobs.service import forget_old
+from denizen.core.feature import Cleaner, CommandGroup, Feature
+from denizen.jobs.service import forget_one
 
 
 def _routers() -> tuple[Any, ...]:
@@ -24,5 +24,5 @@ FEATURE = Feature(
     "jobs",
     routers=_routers,
     commands=(CommandGroup("jobs", _commands),),
-    jobs=(Job("forget old jobs", every=3600.0, run=forget_old),),
+    cleaners=(Cleaner("old jobs", forget_one),),
 )

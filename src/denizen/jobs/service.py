@@ -355,9 +355,16 @@ async def list_jobs(db: AsyncSession, cursors: CursorSigner, query: JobQuery, *,
     return Page(shown, cursors.make(_LISTING, [str(shown[-1].id)]) if more else None)
 
 
+async def forget_one(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    """Remove one job that nothing has happened to for a week, with its results, of which it may have thousands; tell
+    whether there was one. Housekeeping calls this.
+    """
+    return int(await crud.delete_forgotten(db, until=at - KEPT))
+
+
 async def forget_old(accounts: Accounts) -> None:
-    """Remove jobs that nothing has happened to for a week, with their results, in short transactions."""
-    until, more = accounts.clock() - KEPT, True
+    """Remove all such jobs, in short transactions."""
+    more = 1
     while more:
         async with accounts.writing() as db:
-            more = await crud.delete_forgotten(db, until=until)
+            more = await forget_one(accounts, db, accounts.clock(), 1)

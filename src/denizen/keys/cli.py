@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from denizen.core.auth import SCOPES, Scope, known_scopes
+from denizen.core.auth import SCOPES, Scope, is_permission
 from denizen.core.commands import Json, Output, command, open_accounts
 from denizen.core.database import Reader
 from denizen.core.errors import Invalid
@@ -36,15 +36,16 @@ def _lifetime(text: str) -> timedelta | None:
     return life
 
 
-def _scopes(text: str) -> set[Scope]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names == ["all"]:
+def _scopes(text: str) -> set[str]:
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if names == {"all"}:
         return set(Scope)
-    wanted = known_scopes(names)
-    if not wanted or len(wanted) != len(set(names)):
-        known = "\n".join(f"  {scope.value:<14} {meaning}" for scope, meaning in SCOPES.items())
-        raise Invalid(f"--scopes takes these, separated by commas, or all:\n{known}", field="scopes")
-    return set(wanted)
+    if not names or not all(map(is_permission, names)):
+        known = "\n".join(f"  {scope.value:<18} {meaning}" for scope, meaning in SCOPES.items())
+        raise Invalid(
+            f"--scopes takes these, or your own (notes:write), separated by commas; or all:\n{known}", field="scopes"
+        )
+    return names
 
 
 @app.command()

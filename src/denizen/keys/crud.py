@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -16,6 +16,8 @@ from denizen.core.types import UtcDateTime
 from denizen.keys.errors import KeyNotFound
 from denizen.keys.models import Key
 from denizen.keys.schemas import READ_FIELDS
+from denizen.roles.models import Role, UserRole
+from denizen.users.models import User
 
 Row = tuple[Any, ...]
 """Values in the order of `READ_FIELDS`."""
@@ -28,10 +30,22 @@ def row_of(key: Key) -> Row:
 
 _at = bindparam("at", type_=UtcDateTime())
 _OPEN = Statement(
-    select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at).where(
+    select(Key.id, Key.scopes, Key.expires_at, Key.last_used_at, Key.user_id, Role.permissions)
+    .outerjoin(User, User.id == Key.user_id)
+    .outerjoin(UserRole, UserRole.user_id == Key.user_id)
+    .outerjoin(Role, Role.id == UserRole.role_id)
+    .where(
         Key.token_digest == bindparam("token_digest"),
         Key.revoked_at.is_(None),
         or_(Key.expires_at.is_(None), Key.expires_at > _at),
+        or_(
+            Key.user_id.is_(None),
+            and_(
+                User.is_active,
+                User.deleted_at.is_(None),
+                or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+            ),
+        ),
     )
 )
 
@@ -39,16 +53,23 @@ _BY_ID = Statement(select(*(getattr(Key, name) for name in READ_FIELDS)).where(K
 _page = (
     select(*(getattr(Key, name) for name in READ_FIELDS)).order_by(Key.id).limit(bindparam("limit", type_=Integer()))
 )
-_FIRST_PAGE = Statement(_page, shown=True)
-_LATER_PAGE = Statement(_page.where(Key.id > bindparam("after")), shown=True)
+_behind = Key.id > bindparam("after")
+_of_one = Key.user_id == bindparam("user_id")
+_PAGES = {
+    (False, False): Statement(_page, shown=True),
+    (False, True): Statement(_page.where(_behind), shown=True),
+    (True, False): Statement(_page.where(_of_one), shown=True),
+    (True, True): Statement(_page.where(_of_one, _behind), shown=True),
+}
+"""By whether the keys are those of one person, and whether others were seen already."""
 
 
-async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Any, ...] | None:
-    """Return `(id, scopes, expires_at, last_used_at)` of the key that opens at `at`, or `None`: the hot path, one
-    statement.
+async def find_open_key(reads: Reader, token_digest: bytes, *, at: datetime) -> list[tuple[Any, ...]]:
+    """Return `(id, scopes, expires_at, last_used_at, user_id, permissions)` of the key that opens at `at`, a row for
+    each role of its owner and one where he has none, or where it has no owner; nothing where nothing opens, or where
+    nobody could sign in to the owner's account. The hot path, one statement.
     """
-    rows = await reads.rows(_OPEN, token_digest=token_digest, at=at)
-    return rows[0] if rows else None
+    return await reads.rows(_OPEN, token_digest=token_digest, at=at)
 
 
 async def read_key(reads: Reader, key_id: UUID) -> Row:
@@ -88,17 +109,17 @@ async def get_key(db: AsyncSession, key_id: UUID, *, for_update: bool = False) -
     return key
 
 
-async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None) -> list[Row]:
+async def list_keys(reads: Reader, *, limit: int, after: UUID | None = None, user_id: UUID | None = None) -> list[Row]:
     """Return keys in the order of their making, ended ones too: the hot path.
 
     Args:
         reads: where.
         limit: how many at most.
         after: the id of the last one seen.
+        user_id: whose; `None` for everybody's and the operator's.
     """
-    if after is None:
-        return await reads.rows(_FIRST_PAGE, limit=limit)
-    return await reads.rows(_LATER_PAGE, limit=limit, after=after)
+    statement = _PAGES[user_id is not None, after is not None]
+    return await reads.rows(statement, limit=limit, after=after, user_id=user_id)
 
 
 async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
@@ -111,10 +132,18 @@ async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     return (await db.scalars(query)).all()
 
 
+async def hold_owner(db: AsyncSession, user_id: UUID) -> tuple[datetime | None] | None:
+    """Return when a person's address was proved, `None` for nobody; new keys of his and what ends them wait for each
+    other from here to the end of this transaction.
+    """
+    query = select(User.email_verified_at).where(User.id == user_id).with_for_update(key_share=True)
+    found = (await db.execute(query)).one_or_none()
+    return None if found is None else (found[0],)
+
+
 async def list_open_keys_of(db: AsyncSession, user_id: UUID) -> Sequence[UUID]:
-    """Return the ids of one person's keys that nobody has ended."""
-    query = select(Key.id).where(Key.user_id == user_id, Key.revoked_at.is_(None)).order_by(Key.id)
-    return (await db.scalars(query)).all()
+    """Return the keys of a person that were not revoked."""
+    return (await db.scalars(select(Key.id).where(Key.user_id == user_id, Key.revoked_at.is_(None)))).all()
 
 
 async def revoke_keys(db: AsyncSession, ids: Sequence[UUID], *, at: datetime) -> None:

@@ -10,12 +10,19 @@ from denizen.core.events import Event
 
 @dataclass(frozen=True, slots=True)
 class KeyCreated(Event):
-    """A key was made."""
+    """A key was made.
+
+    Attributes:
+        user_id: whose it is; `None` for the operator's.
+        scopes: what its holder may do.
+    """
 
     action = "key.created"
     subject = "key_id"
 
     key_id: UUID
+    user_id: UUID | None = None
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

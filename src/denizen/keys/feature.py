@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts
 from denizen.core.events import INSTALL, Event
 from denizen.core.feature import CommandGroup, Feature, Holding, Job
 from denizen.keys.crud import describe_keys
 from denizen.keys.service import recognise, revoke_keys_of, write_last_uses
-from denizen.users.events import EmailProved
+from denizen.users.events import EmailProved, UserDeleted
 
 
 def _routers() -> tuple[Any, ...]:
@@ -26,18 +25,20 @@ def _commands() -> Any:
     return app
 
 
-async def _end(db: AsyncSession, event: Event) -> None:
-    """End what may have been made by somebody else than the owner of the address."""
-    if isinstance(event, EmailProved) and event.first:
-        install: Accounts = db.info[INSTALL]
-        await revoke_keys_of(db, event.user_id, at=install.clock())
+async def _end_keys(db: AsyncSession, event: Event) -> None:
+    """End the keys of whoever is deleted, which stay so when he is restored, and those that somebody may have made
+    before the owner of the address proved that it is his.
+    """
+    match event:
+        case EmailProved(first=True) | UserDeleted():
+            await revoke_keys_of(db, event.user_id, at=db.info[INSTALL].clock())
 
 
 FEATURE = Feature(
     "keys",
     routers=_routers,
     authenticators=(recognise,),
-    listeners=(_end,),
+    listeners=(_end_keys,),
     holdings=(Holding("keys", describe_keys),),
     commands=(CommandGroup("keys", _commands),),
     jobs=(Job("write last uses of keys", every=20.0, run=write_last_uses, last=True),),

@@ -8,9 +8,9 @@ from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from denizen.core.auth import Scope
 from denizen.core.text import Instant, Storable
 from denizen.keys.models import MAX_NAME_LENGTH
+from denizen.roles.schemas import MAX_PERMISSIONS, OwnPermission
 
 MAX_LIMIT = 1000
 
@@ -28,12 +28,17 @@ class KeyCreate(BaseModel):
         Field(description="What it is for.", examples=["nightly import"]),
     ]
     scopes: Annotated[
-        set[Scope],
-        Field(min_length=1, description="What its holder may do: no more than you may.", examples=[["users:read"]]),
+        set[OwnPermission],
+        Field(
+            min_length=1,
+            max_length=MAX_PERMISSIONS,
+            description="What its holder may do: no more than you may.",
+            examples=[["users:read"]],
+        ),
     ]
     expires_at: Annotated[
         Instant | None,
-        Field(description="When it ends: not after the key it is made with, which is also the default."),
+        Field(description="When it ends; not after the key it is made with, which is also the default. Else never."),
     ] = None
 
 
@@ -56,9 +61,9 @@ class KeyRead(BaseModel):
     id: UUID
     name: str
     hint: Annotated[str, Field(description="The first characters of the key.", examples=["dzk_mJ4x"])]
-    scopes: list[Scope]
-    user_id: Annotated[UUID | None, Field(description="Whose it is; `null` for the operator's.")]
-    maker_id: Annotated[UUID | None, Field(description="The key it was made with.")]
+    scopes: list[str]
+    user_id: Annotated[UUID | None, Field(description="Whose it is, with whom it goes; `null` for the operator's.")]
+    maker_id: Annotated[UUID | None, Field(description="The key it was made with, if one was.")]
     created_at: datetime
     expires_at: datetime | None
     last_used_at: Annotated[datetime | None, Field(description="To the minute.")]

@@ -62,6 +62,11 @@ _ANY_DUE: Final = Statement(
 )
 
 
+async def delete_mail(db: AsyncSession, mail_id: UUID) -> None:
+    """Take a letter back that nobody has seen, in the transaction in which it was written."""
+    await db.execute(delete(Mail).where(Mail.id == mail_id).execution_options(**_BARE))
+
+
 async def create_mail(db: AsyncSession, mail: Mail) -> Mail:
     """Put a letter into the outbox."""
     db.add(mail)
@@ -174,10 +179,9 @@ async def describe_mails(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]
     Those that ask to confirm a new address are left out: whether there is one would say whether that address has an
     account.
     """
-    query = select(*_TOLD).where(Mail.user_id == user_id, Mail.template != "change_email").order_by(Mail.id)
+    query = (
+        select(*(getattr(Mail, name) for name in SHOWN))
+        .where(Mail.user_id == user_id, Mail.template != "change_email")
+        .order_by(Mail.id)
+    )
     return [row._asdict() for row in await db.execute(query)]
-
-
-async def delete_mail(db: AsyncSession, mail_id: UUID) -> None:
-    """Take a letter back that nobody has seen."""
-    await db.execute(delete(Mail).where(Mail.id == mail_id).execution_options(**_BARE))

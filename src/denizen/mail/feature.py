@@ -36,6 +36,6 @@ FEATURE = Feature(
     "mail",
     jobs=(Job("send mails", every=2.0, run=_send),),
     cleaners=(Cleaner("old mails", _clean),),
-    commands=(CommandGroup("mail", _commands),),
     holdings=(Holding("mails", describe_mails),),
+    commands=(CommandGroup("mail", _commands),),
 )

@@ -67,7 +67,6 @@ async def post(
         user_id=user_id,
     )
     await crud.create_mail(db, mail)
-    accounts.count("mails", mail.state)
     _wake_after_commit(accounts, db)
     return mail
 

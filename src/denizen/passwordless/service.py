@@ -29,7 +29,7 @@ from denizen.sessions.service import Opened, may_sign_in, open_session
 from denizen.users import crud as users
 from denizen.users.errors import UserNotFound
 from denizen.users.models import User
-from denizen.users.service import prove_email
+from denizen.users.proofs import prove_email
 
 _MINUTE: Final = 60.0
 _INVALID: Final = "This link or code is not valid: it is unknown, has been used, or has expired."

@@ -13,7 +13,7 @@ from denizen.core.errors import Invalid
 from denizen.roles import crud, service
 from denizen.roles.models import ADMIN, Role
 from denizen.roles.schemas import READ_FIELDS, RoleCreate, RoleUpdate
-from denizen.users.cli import Who, facts, named
+from denizen.users.cli import Who, facts, named, states_of
 from denizen.users.crud import find_user
 from denizen.users.service import create_account
 
@@ -190,12 +190,16 @@ async def create_user(
 
 @users.command("show")
 @command
-async def show_user(who: Who, as_json: Json = False) -> None:
-    """Show one account, and what roles it has.
+async def show_user(
+    who: Who,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also one that is deleted and not yet erased.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one account: what roles it has, whether it is suspended and why.
 
     Example: denizen users show ada@example.org
     """
     async with open_accounts() as accounts, accounts.database.read.session() as db:
-        user = await find_user(db, who)
+        user = await find_user(db, who, deleted=deleted)
         held = await crud.list_held_roles(db, user.id)
-        Output(as_json).row({**facts(user), "roles": [each.name for each in held]})
+        Output(as_json).row({**facts(user), **states_of(user), "roles": [each.name for each in held]})

@@ -181,3 +181,9 @@ def can_sign_in(at: datetime) -> ColumnElement[bool]:
     """Give the condition that an account is one that can be signed in to at `at`."""
     free = or_(User.suspended_at.is_(None), User.suspended_until <= at)
     return User.is_active & User.deleted_at.is_(None) & free
+
+
+async def describe_roles(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give which roles somebody has, and since when."""
+    query = select(Role.name, UserRole.granted_at).join(UserRole, UserRole.role_id == Role.id)
+    return [row._asdict() for row in await db.execute(query.where(UserRole.user_id == user_id).order_by(Role.name))]

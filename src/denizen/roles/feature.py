@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.events import INSTALL, Event
-from denizen.core.feature import CommandGroup, Feature
+from denizen.core.feature import CommandGroup, Feature, Holding
+from denizen.roles.crud import describe_roles
 from denizen.roles.service import check_administrator_may_go, guard_people
 from denizen.users.events import UserDeleted, UserSuspended, UserUpdated
 
@@ -47,5 +48,6 @@ FEATURE = Feature(
     routers=_routers,
     listeners=(_leave_an_administrator,),
     guards=(guard_people,),
+    holdings=(Holding("roles", describe_roles),),
     commands=(CommandGroup("roles", _commands), CommandGroup("users", _commands_of_users)),
 )

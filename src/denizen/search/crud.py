@@ -22,6 +22,7 @@ from sqlalchemy import (
     TextualSelect,
     bindparam,
     column,
+    delete,
     func,
     insert,
     select,
@@ -32,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
-from denizen.core.statements import Statement
+from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.words import search_text
 from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TRIGRAMS, SearchEntry
@@ -77,6 +78,14 @@ async def update_entry(db: AsyncSession, user_id: UUID, *names: str | None) -> N
     await db.execute(change.execution_options(synchronize_session=False))
 
 
+async def delete_entry(db: AsyncSession, user_id: UUID) -> None:
+    """Let nobody find an account any more that stays."""
+    gone = delete(SearchEntry).where(SearchEntry.user_id == user_id).returning(SearchEntry.number)
+    number = (await db.execute(gone.execution_options(synchronize_session=False))).scalar_one_or_none()
+    if await _on_sqlite(db):
+        await forget_number(db, number)
+
+
 async def get_number(db: AsyncSession, user_id: UUID) -> int | None:
     """Return what FTS5 has to be told to forget an account: its entry goes with the account. `None` on PostgreSQL."""
     if not await _on_sqlite(db):
@@ -96,16 +105,11 @@ async def forget_number(db: AsyncSession, number: int | None) -> None:
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _LAST: Final = text("SELECT coalesce(max(number), 0) FROM denizen_search")
-_FILL: Final = {
-    "sqlite": text(
-        "INSERT INTO denizen_search (user_id, text) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-        "FROM json_each(:entries)"
-    ),
-    "postgresql": text(
-        "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
-        "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
-    ),
-}
+_FILL: Final = text(
+    "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
+    "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry"
+)
+_ENTRIES: Final = ManyRows("denizen_search (user_id, text)", 2)
 _FORGET_BEHIND: Final = text("DELETE FROM denizen_search_index WHERE rowid > :last")
 _LEARN_BEHIND: Final = text(
     "INSERT INTO denizen_search_index (rowid, text) SELECT number, text FROM denizen_search WHERE number > :last"
@@ -121,14 +125,15 @@ async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
     """
     if not entries:
         return
-    dialect = (await db.connection()).dialect.name
-    last = (await db.execute(_LAST)).scalar_one() if dialect == "sqlite" else 0
-    await db.execute(_FILL[dialect], {"entries": _encode(entries)})
-    if dialect == "sqlite":
-        # What this transaction stored has the highest numbers, since nobody else writes meanwhile. FTS5 may know some
-        # of these still, of accounts that somebody erased in the table alone.
-        await db.execute(_FORGET_BEHIND, {"last": last})
-        await db.execute(_LEARN_BEHIND, {"last": last})
+    if not await _on_sqlite(db):
+        await db.execute(_FILL, {"entries": await encode_in_pieces(entries)})
+        return
+    last = (await db.execute(_LAST)).scalar_one()
+    await _ENTRIES.store(db, entries)
+    # What this transaction stored has the highest numbers, since nobody else writes meanwhile. FTS5 may know some of
+    # these still, of accounts that somebody erased in the table alone.
+    await db.execute(_FORGET_BEHIND, {"last": last})
+    await db.execute(_LEARN_BEHIND, {"last": last})
 
 
 _LEARN_NEW: Final = text(
@@ -139,13 +144,13 @@ _OVER: Final = " ON CONFLICT (user_id) DO UPDATE SET text = excluded.text WHERE 
 _RENEW: Final = {  # over the accounts that are there: of a batch, one that was renamed may have been erased since
     "sqlite": text(
         "INSERT INTO denizen_search (user_id, text) SELECT u.id, json_extract(e.value, '$[1]') "
-        "FROM json_each(:entries) AS e JOIN denizen_users AS u ON u.id = json_extract(e.value, '$[0]') WHERE true"
-        + _OVER
+        "FROM json_each(:entries) AS e JOIN denizen_users AS u ON u.id = json_extract(e.value, '$[0]') "
+        "WHERE u.deleted_at IS NULL" + _OVER
     ),
     "postgresql": text(
         "INSERT INTO denizen_search (user_id, text) SELECT u.id, entry ->> 1 "
         "FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS entry "
-        "JOIN denizen_users AS u ON u.id = CAST(entry ->> 0 AS uuid)" + _OVER
+        "JOIN denizen_users AS u ON u.id = CAST(entry ->> 0 AS uuid) WHERE u.deleted_at IS NULL" + _OVER
     ),
 }
 
@@ -191,14 +196,14 @@ with the words; under pg_trgm the conditions do both."""
 _CONTAINS: Final = {"sqlite": "instr({text}, {part}) > 0", "postgresql": "strpos({text}, {part}) > 0"}
 
 _EXACTLY: Final = """
-    SELECT id AS user_id, 0 AS place FROM denizen_users WHERE email_key = :email
-    UNION ALL SELECT id, 0 FROM denizen_users WHERE username_key = :name
-    UNION ALL SELECT id, 0 FROM denizen_users WHERE external_id = :exactly
+    SELECT id AS user_id, 0 AS place FROM denizen_users WHERE email_key = :email AND deleted_at IS NULL
+    UNION ALL SELECT id, 0 FROM denizen_users WHERE username_key = :name AND deleted_at IS NULL
+    UNION ALL SELECT id, 0 FROM denizen_users WHERE external_id = :exactly AND deleted_at IS NULL
 """
 
 _BEGINNING: Final = """
     UNION ALL SELECT * FROM (
-        SELECT id, 1 FROM denizen_users WHERE {column} >= :{name} AND {column} < :{name}_end
+        SELECT id, 1 FROM denizen_users WHERE {column} >= :{name} AND {column} < :{name}_end AND deleted_at IS NULL
         ORDER BY {column} LIMIT {most}
     ) AS {column}
 """
@@ -264,7 +269,11 @@ async def has_trigrams(reads: Reader) -> bool:
 # --- Looking after it ---------------------------------------------------------------------------------
 
 _USERS: Final = table(
-    "denizen_users", column("id", Uuid), column("updated_at", UtcDateTime), *(column(name, String) for name in FOUND_BY)
+    "denizen_users",
+    column("id", Uuid),
+    column("updated_at", UtcDateTime),
+    column("deleted_at", UtcDateTime),
+    *(column(name, String) for name in FOUND_BY),
 )
 """As much of the accounts as the index is made of; the model is of a room above this one."""
 
@@ -273,6 +282,7 @@ _KNOWN: Final = table(INDEX, column("rowid", Integer), column("text", String))
 _WALK: Final = (
     select(*(_USERS.c[name] for name in ("id", *FOUND_BY)), SearchEntry.number, SearchEntry.text)
     .select_from(_USERS.outerjoin(SearchEntry.__table__, SearchEntry.user_id == _USERS.c.id))
+    .where(_USERS.c.deleted_at.is_(None))
     .limit(bindparam("limit", type_=Integer))
 )
 _WALK_ON: Final = {
@@ -330,7 +340,7 @@ async def _walk(db: AsyncSession, query: Select[*tuple[Any, ...]], limit: int) -
 
 async def count_missing(db: AsyncSession) -> int:
     """Count the accounts without an entry."""
-    accounts = select(func.count()).select_from(_USERS).scalar_subquery()
+    accounts = select(func.count()).select_from(_USERS).where(_USERS.c.deleted_at.is_(None)).scalar_subquery()
     entries = select(func.count()).select_from(SearchEntry).scalar_subquery()
     return int((await db.execute(select(accounts - entries))).scalar_one())
 

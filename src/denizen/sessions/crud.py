@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import String, bindparam, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -24,6 +24,16 @@ Row = tuple[Any, ...]
 _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
 _idle_since = bindparam("idle_since", type_=UtcDateTime())
+
+_IS_OPEN = (
+    Session.expires_at > _at,
+    User.is_active,
+    User.deleted_at.is_(None),
+    or_(User.suspended_at.is_(None), User.suspended_until <= _at),
+)
+IS_OPEN: Final = (*_IS_OPEN, Session.last_used_at > _idle_since)
+"""What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
+
 _OPEN = Statement(
     select(
         Session.id,
@@ -32,29 +42,27 @@ _OPEN = Statement(
         Session.authenticated_at,
         Session.last_used_at,
         Session.impersonator_id,
-        Role.permissions,
+        cast(Role.permissions, String),
     )
     .join(User, User.id == Session.user_id)
     .outerjoin(UserRole, UserRole.user_id == Session.user_id)
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        Session.expires_at > _at,
-        Session.last_used_at > _idle_since,
-        User.is_active,
-        User.deleted_at.is_(None),
-        or_(User.suspended_at.is_(None), User.suspended_until <= _at),
-    )
+        *_IS_OPEN,
+    ),
+    shown=True,
 )
 
 
-async def find_open_session(
-    reads: Reader, token_digest: bytes, *, at: datetime, idle_since: datetime
-) -> list[tuple[Any, ...]]:
+async def find_open_session(reads: Reader, token_digest: bytes, *, at: datetime) -> tuple[Row, ...]:
     """Return what is known of the sign-in that opens at `at`, of its owner and of his permissions: the hot path, one
     statement, a row for each of his roles and one where he has none; nothing where nothing opens.
+
+    Values are as the database has them, so that what is made of them can be kept: SQLite's text, PostgreSQL's `UUID`
+    and `datetime`, permissions as JSON on both. Whether it was used lately is for the caller to see.
     """
-    return await reads.rows(_OPEN, token_digest=token_digest, at=at, idle_since=idle_since)
+    return tuple(await reads.rows(_OPEN, token_digest=token_digest, at=at))
 
 
 # ------------------------------------------------------------------------------------------------------------ accounts
@@ -106,7 +114,11 @@ async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> N
 _SHOWN = tuple(getattr(Session, name) for name in STORED_FIELDS)
 _LIST = (
     select(*_SHOWN)
-    .where(Session.user_id == bindparam("user_id"), Session.expires_at > _at, Session.last_used_at > _idle_since)
+    .where(
+        Session.user_id == bindparam("user_id"),
+        Session.expires_at > _at,
+        Session.last_used_at > bindparam("idle_since", type_=UtcDateTime()),
+    )
     .order_by(Session.id)
 )
 _LISTED = Statement(_LIST, shown=True)
@@ -170,13 +182,6 @@ async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None 
     return len(await _ended(db, gone))
 
 
-async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
-    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
-    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
-    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
-    await db.execute(gone.execution_options(synchronize_session=False))
-
-
 async def delete_session(db: AsyncSession, session_id: UUID, *, user_id: UUID, alone: bool) -> int:
     """End one sign-in of a person; give how many ended, none if it is not his or has ended.
 
@@ -212,10 +217,6 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
     return deleted
 
 
-async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
-    return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))
-
-
 _TOLD = tuple(column for column in Session.__table__.c if column.key != "token_digest")
 
 
@@ -223,3 +224,14 @@ async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, A
     """Give all that is stored of one person's sign-ins, but for what recognises them."""
     rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
     return [row._asdict() for row in rows]
+
+
+async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
+    await db.execute(gone.execution_options(**_QUIETLY))
+
+
+async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
+    return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))

@@ -12,7 +12,6 @@ from denizen.core.events import Event
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
 from denizen.roles.events import RoleChanged, RoleRevoked
 from denizen.sessions import crud
-from denizen.sessions.crud import describe_sessions
 from denizen.sessions.service import end_sessions, idle_since_of, recognise, write_last_uses
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 
@@ -58,7 +57,7 @@ FEATURE = Feature(
     authenticators=(recognise,),
     listeners=(_end,),
     cleaners=(Cleaner("expired sign-ins", _clean),),
+    holdings=(Holding("sessions", crud.describe_sessions),),
     commands=(CommandGroup("sessions", _commands),),
     jobs=(Job("write last uses of sign-ins", every=20.0, run=write_last_uses, last=True),),
-    holdings=(Holding("sessions", describe_sessions),),
 )

@@ -21,9 +21,11 @@ from denizen.sessions.crud import Login
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.events import Impersonated, Reauthenticated, SessionsEnded, SignedIn
 from denizen.sessions.models import Session
+from denizen.sessions.values import caller_of
 from denizen.users.errors import UserNotFound
 
 NOTICE_AFTER: Final = timedelta(minutes=1)
+_NOTICE_AFTER_SECONDS: Final = NOTICE_AFTER.total_seconds()
 IMPERSONATION_LIFE: Final = timedelta(minutes=15)
 FAILED: Final = "The name and the password do not fit, or nobody signs in to this account just now."
 
@@ -42,19 +44,17 @@ async def recognise(accounts: Accounts, token: str, at: datetime) -> Caller | No
     """
     if not token.startswith("dzs_"):
         return None
-    idle_since = idle_since_of(accounts, at)
-    rows = (
-        await crud.find_open_session(accounts.database.read, digest(token), at=at, idle_since=idle_since)
-        if looks_like(token, "dzs_")
-        else []
-    )
-    if not rows:
-        raise CredentialsInvalid("This sign-in is unknown or has ended.")
-    session_id, user_id, expires_at, authenticated_at, last_used_at, impersonator_id, _ = rows[0]
-    if at - last_used_at >= NOTICE_AFTER:
-        accounts.noticed["session"][session_id] = at
-    permissions = frozenset(each for row in rows for each in row[6] or ())
-    return Caller("session", session_id, permissions, expires_at, user_id, authenticated_at, impersonator_id)
+    rows: tuple[crud.Row, ...] = ()
+    if looks_like(token, "dzs_"):
+        rows = await crud.find_open_session(accounts.database.read, digest(token), at=at)
+    if rows:
+        caller, last_used_at = caller_of(rows)
+        unused = (at - last_used_at).total_seconds()
+        if unused < accounts.settings.session_idle_timeout:
+            if unused >= _NOTICE_AFTER_SECONDS:
+                accounts.noticed["session"][caller.id] = at
+            return caller
+    raise CredentialsInvalid("This sign-in is unknown or has ended.")
 
 
 async def write_last_uses(accounts: Accounts) -> None:

@@ -2,6 +2,37 @@
 
 from __future__ import annotations
 
-from denizen.core.feature import Feature
+from datetime import datetime
+from typing import Any
 
-FEATURE = Feature("signing")
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Job
+from denizen.signing import crud
+from denizen.signing.service import rotate_when_due
+
+
+def _routers() -> tuple[Any, ...]:
+    from denizen.signing.routes import router
+
+    return (router,)
+
+
+def _commands() -> Any:
+    from denizen.signing.cli import app
+
+    return app
+
+
+async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    return await crud.delete_withdrawn(db, at=at, limit=limit)
+
+
+FEATURE = Feature(
+    "signing",
+    routers=_routers,
+    cleaners=(Cleaner("withdrawn signing keys", _clean),),
+    commands=(CommandGroup("signing-keys", _commands),),
+    jobs=(Job("rotate signing keys", every=600.0, run=rotate_when_due),),
+)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, String, Text
+from sqlalchemy import Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
 from denizen.core.ids import new_id
+
+NOBODY: Final = UUID(int=0)
+"""The predecessor of the first one."""
 
 
 class SigningKey(Base):
@@ -17,17 +21,20 @@ class SigningKey(Base):
 
     Attributes:
         id: its `kid`.
+        predecessor_id: the one it takes over from. Unique: of processes that make the next key at once one succeeds.
         algorithm: `ES256`.
         public: the public half, a JWK as JSON.
         private: the private half, sealed under the install's secret.
         signs_from: when it begins to sign; published before, so that whoever caches the set knows it by then.
-        signs_until: when the next one has taken over; `None` for the newest.
-        published_until: when nothing it signed can still be valid; `None` while it may sign.
+        signs_until: when the next one takes over; `None` for the newest.
+        published_until: when nothing it signed can still be valid; `None` for the newest.
     """
 
     __tablename__ = "denizen_signing_keys"
+    __table_args__ = (Index("uq_denizen_signing_keys_predecessor_id", "predecessor_id", unique=True),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
+    predecessor_id: Mapped[UUID]
     algorithm: Mapped[str] = mapped_column(String(16))
     public: Mapped[str] = mapped_column(Text)
     private: Mapped[bytes] = mapped_column(LargeBinary, repr=False)

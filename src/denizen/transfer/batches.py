@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
-from denizen.core.types import format_utc
+from denizen.core.events import record
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
 from denizen.transfer.errors import PasswordNotSettable, RowRejected
 from denizen.transfer.plans import Plan, Seen, already, matched
 from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, Row, RowReader, RowResult, refused
-from denizen.transfer.values import make_account
+from denizen.transfer.values import MakeAccount, account_maker
 
 _FIRST_BATCH: Final = 500
 """Nobody knows yet how fast the disk is. The next may have four times as many, and so on."""
@@ -37,6 +37,12 @@ _BATCH_SECONDS: Final = 0.4
 
 _SLICE_SECONDS: Final = 0.002
 """How long rows are checked before the event loop gets a turn."""
+
+_SHORT_SLICE_SECONDS: Final = 0.001
+"""The same where others had something to do in the last turn: requests, of which each needs several."""
+
+_IDLE_SECONDS: Final = 0.0002
+"""A turn in which nobody else did anything takes a quarter of it."""
 
 _TRIES: Final = 3
 
@@ -67,19 +73,18 @@ class Batch:
         lines = [rows[-1].line for rows in (self.accounts, self.results) if rows]
         return max(lines, default=0)
 
-    def add(self, accounts: Accounts, row: Row, options: ImportOptions, at: str) -> None:
+    def add(self, accounts: Accounts, row: Row, make: MakeAccount) -> None:
         """Check `row` and put it where it belongs."""
+        line, values = row
         try:
-            if isinstance(row.values, DenizenError):
-                raise row.values
-            account = make_account(
-                row.line, row.values, at=at, reads_hash=accounts.hashing.hasher.reads, options=options
-            )
+            if isinstance(values, DenizenError):
+                raise values
+            account = make(line, values)
             if account.password is not None:
                 accounts.check_password(account.password, account.username, account.email, account.full_name)
                 self.passwords += 1
         except DenizenError as error:
-            self.results.append(refused(row.line, error))
+            self.results.append(refused(line, error))
         else:
             self.accounts.append(account)
 
@@ -140,27 +145,45 @@ async def read_batches(
         pace: says how many rows a batch may have.
         after: leave out the rows up to this line: they are done.
     """
-    batch, count, size, whole = Batch(), 0, 0, 0
-    at, until = format_utc(accounts.clock()), 0.0
+    batch, count, size, whole, turns = Batch(), 0, 0, 0, _Turns()
     async for rows, read in _pieces(chunks, reader):
         size, whole = size + read, whole + read
+        make = account_maker(accounts, options)
         for row in rows:
             if row.line > after:
-                batch.add(accounts, row, options, at)
+                batch.add(accounts, row, make)
                 count += 1
             if count >= pace.rows or (size >= _BATCH_BYTES and count) or batch.passwords >= _BATCH_PASSWORDS:
                 batch.read = whole
                 yield batch
-                batch, count, size, at = Batch(), 0, 0, format_utc(accounts.clock())
-            if time.perf_counter() > until:
-                await asyncio.sleep(0)
-                until = time.perf_counter() + _SLICE_SECONDS
-        if time.perf_counter() > until:  # of lines that are no rows, too
-            await asyncio.sleep(0)
-            until = time.perf_counter() + _SLICE_SECONDS
+                batch, count, size, make = Batch(), 0, 0, account_maker(accounts, options)
+            if time.perf_counter() > turns.until:
+                await turns.give()
+        if time.perf_counter() > turns.until:  # of lines that are no rows, too
+            await turns.give()
     if batch:
         batch.read = whole
         yield batch
+
+
+class _Turns:
+    """Gives way to whatever else the event loop has to do: the more often, the more that is.
+
+    Attributes:
+        until: when the next turn is due, in seconds of `time.perf_counter`.
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    async def give(self) -> None:
+        """Let the event loop take a turn."""
+        left = time.perf_counter()
+        await asyncio.sleep(0)
+        back = time.perf_counter()
+        self.until = back + (_SLICE_SECONDS if back - left < _IDLE_SECONDS else _SHORT_SLICE_SECONDS)
 
 
 class Ahead:
@@ -240,7 +263,7 @@ def _without_hash(row: Account, taken: Taken, options: ImportOptions, seen: Seen
     if options.mode == "create":
         return _clash(row, taken, {}, seen)
     key = MATCH_KEYS[options.match]
-    holder = taken[key].get(getattr(row, key))
+    holder = crud.find_match(taken, key, getattr(row, key))
     if holder is None:
         return None
     if options.mode == "skip":
@@ -274,6 +297,8 @@ async def write_rows(
         await crud.update_accounts(db, run.updated)
         if run.created and len(await crud.insert_accounts(db, run.created)) < len(run.created):
             raise Raced
+    for event in plan.events:
+        await record(db, event)
     return plan.results
 
 

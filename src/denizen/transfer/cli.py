@@ -35,6 +35,7 @@ from denizen.jobs.service import (
 )
 from denizen.transfer.adapters.formats import format_of, make_reader, make_writer
 from denizen.transfer.adapters.sources import Source
+from denizen.transfer.errors import FileChanged
 from denizen.transfer.schemas import (
     Format,
     ImportOptions,
@@ -44,7 +45,7 @@ from denizen.transfer.schemas import (
     described,
     read_mappings,
 )
-from denizen.transfer.service import MAX_BATCH, Import, export_users, plan_export
+from denizen.transfer.service import Import, export_users, plan_export
 
 app = typer.Typer()
 
@@ -78,7 +79,9 @@ async def import_(
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Leave out columns that accounts do not have.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=20_000, help="Rows in one transaction, at most.")] = MAX_BATCH,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=20_000, help="Rows in one transaction, at most.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring in accounts from a CSV or NDJSON file. A row that cannot go in is told, and stops no other.
@@ -101,7 +104,7 @@ async def import_(
         reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
         work = Work(
             kind="import",
-            source=file,
+            source=_shown(file),
             options=described(options, form, renamed, ignore_unknown=ignore_unknown),
             source_digest=None if dry_run else await source.digest(accounts),
             bytes_total=source.size,
@@ -186,6 +189,11 @@ async def _collecting_seldom() -> AsyncIterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _shown(name: str | Path) -> str:
+    """Give a file's name as text: it may be any bytes, of which Python makes what no encoding has."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _check_files(file: str, report: Path | None, *, resume: bool, dry_run: bool) -> None:
@@ -278,12 +286,12 @@ def _noting(out: Output, running: Import, file: str) -> Iterator[None]:
     """Say how far an import came that was stopped."""
     try:
         yield
-    except BaseException:
-        summary = running.summary
+    except BaseException as error:
+        summary, anew = running.summary, file == "-" or isinstance(error, FileChanged)
         if running.held is not None and summary.rows:
             out.say(
                 f"Stopped. The rows up to line {summary.last_line} are done, {summary.created:,} accounts created. "
-                + ("Import the rest of it anew." if file == "-" else "With --resume the same command goes on there.")
+                + ("Import the rest of it anew." if anew else "With --resume the same command goes on there.")
             )
         raise
 
@@ -314,7 +322,7 @@ def _tell(out: Output, running: Import, seconds: float, report: Path | None, *, 
     for result in summary.problems:
         out.line(f"  line {result.line}: {result.message} ({result.code})")
     if summary.refused > len(summary.problems):
-        out.line(f"All of them are in {report}." if report else "Say --report results.csv for all of them.")
+        out.line(f"All of them are in {_shown(report)}." if report else "Say --report results.csv for all of them.")
 
 
 # --- What an export writes -----------------------------------------------------------------------------

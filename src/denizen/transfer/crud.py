@@ -1,8 +1,9 @@
-"""The SQL of bulk work: whole batches in one statement each.
+"""The SQL of bulk work: whole batches in a few statements.
 
-A batch travels as one JSON text, and what it gives comes back as one, on both databases. On SQLite that makes a batch
-one step of one statement, during which Python is free for the next batch; row by row the two would wait for each
-other's hold on the interpreter. On PostgreSQL it costs what COPY into a staging table and from there costs.
+A batch travels as one JSON text, and what it gives comes back as one, on both databases. On SQLite that makes it one
+step of one statement, during which Python is free for the next batch; row by row the two would wait for each other's
+hold on the interpreter. On PostgreSQL it costs what COPY into a staging table and from there costs. New rows, of which
+an import has most, go to SQLite as parameters, hundreds in a step (`ManyRows`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.core.database import Database, Reader
 from denizen.core.errors import Unavailable
-from denizen.core.statements import Statement
+from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.directory.crud import Shape, page_query
 from denizen.directory.service import Listing
 from denizen.search import crud as search
@@ -49,34 +50,32 @@ KINDS: Final = tuple(TAKEN)
 """The columns that two accounts cannot share, in the order in which a clash is told."""
 
 Taken = Mapping[str, Mapping[str, str]]
-"""By column: who (an id) holds which value."""
+"""By column: who (an id) holds which value. Under `HIDDEN` those of them who are deleted: their names stay taken, and
+nobody finds them by one."""
+
+HIDDEN: Final = "hidden"
 
 _TYPES: Final = {
     "id": "uuid",
     "is_active": "boolean",
+    "email_verified_at": "timestamptz",
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "version": "integer",
 }
 _WIDTH: Final = len(STORED)
 _NAMES: Final = ", ".join(STORED)
-_ON_SQLITE: Final = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(STORED)))
 _ON_POSTGRESQL: Final = ", ".join(
     f"CAST(row ->> {index} AS {_TYPES.get(name, 'text')})" for index, name in enumerate(STORED)
 )
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-_INSERT: Final = {  # made of names that stand in this file
-    "sqlite": text(
-        f"INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_SQLITE} "  # noqa: S608  (names of this file)
-        "FROM json_each(:rows) WHERE true ON CONFLICT DO NOTHING"
-    ),
-    "postgresql": text(
-        f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (as above)
-        "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
-        "SELECT CAST(json_agg(id) AS text) FROM landed"
-    ),
-}
+_INSERT: Final = text(  # made of names that stand in this file
+    f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (names of this file)
+    "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS row ON CONFLICT DO NOTHING RETURNING id) "
+    "SELECT CAST(json_agg(id) AS text) FROM landed"
+)
+_ROWS: Final = ManyRows(f"denizen_users ({_NAMES})", _WIDTH, otherwise="ON CONFLICT DO NOTHING")
 _ROOM_FOR_A_BATCH: Final = text("PRAGMA cache_size = -16000")
 """16 MB instead of 2: a batch touches pages all over nine indexes, and what does not fit is written twice."""
 
@@ -102,13 +101,13 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
 
 async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
     dialect = (await db.connection()).dialect.name
-    rows = _encode([account[:_WIDTH] for account in accounts])
+    rows = [account[:_WIDTH] for account in accounts]
     if dialect == "postgresql":
-        return set(json.loads((await db.execute(_INSERT[dialect], {"rows": rows})).scalar_one() or "[]"))
+        sent = {"rows": await encode_in_pieces(rows)}
+        return set(json.loads((await db.execute(_INSERT, sent)).scalar_one() or "[]"))
     await db.execute(_ROOM_FOR_A_BATCH)
     last = (await db.execute(_LAST_ROW)).scalar_one()
-    stored = await db.execute(_INSERT[dialect], {"rows": rows})
-    if stored.rowcount == len(accounts):  # type: ignore[attr-defined]  # a CursorResult, declared as Result
+    if await _ROWS.store(db, rows) == len(accounts):
         return {account.id for account in accounts}
     # What this transaction stored has the highest row numbers, since nobody else writes meanwhile.
     return set(json.loads((await db.execute(_ROWS_BEHIND, {"last": last})).scalar_one()))
@@ -116,11 +115,11 @@ async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
 
 _HOLDERS_ON: Final = {
     "sqlite": """
-        SELECT json_group_array(json_array(u.{column}, u.id))
+        SELECT json_group_array(json_array(u.{column}, u.id, u.deleted_at))
         FROM json_each(:wanted) AS w CROSS JOIN denizen_users AS u ON u.{column} = w.value
     """,
     "postgresql": """
-        SELECT CAST(json_agg(json_build_array(u.{column}, u.id)) AS text) FROM denizen_users AS u
+        SELECT CAST(json_agg(json_build_array(u.{column}, u.id, u.deleted_at)) AS text) FROM denizen_users AS u
         WHERE u.{column} IN (SELECT CAST(jsonb_array_elements_text(CAST(:wanted AS jsonb)) AS {type}))
     """,
 }
@@ -135,7 +134,7 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
     """Return who holds what `accounts` ask for, as it is now."""
     dialect = (await db.connection()).dialect.name
     asked = list(accounts)
-    taken: dict[str, dict[str, str]] = {}
+    taken: dict[str, dict[str, str]] = {HIDDEN: {}}
     for column in KINDS:
         place = Account._fields.index(column)
         wanted = [value for account in asked if (value := account[place]) is not None]
@@ -143,15 +142,24 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
         if wanted:
             answer = await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})
             found = answer.scalar_one() or "[]"
-        taken[column] = dict(json.loads(found))
+        holders = json.loads(found)
+        taken[column] = {value: user_id for value, user_id, _ in holders}
+        taken[HIDDEN].update((user_id, user_id) for _, user_id, deleted_at in holders if deleted_at is not None)
     return taken
+
+
+def find_match(taken: Taken, column: str, value: str | None) -> str | None:
+    """Give the account that is found by a value; nobody who is deleted is."""
+    holder = None if value is None else taken[column].get(value)
+    return None if holder is None or holder in taken[HIDDEN] else holder
 
 
 _READ: Final = {
     "sqlite": "SELECT json_group_array(json_array({values})) "
-    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value",
+    "FROM json_each(:ids) AS w CROSS JOIN denizen_users AS u ON u.id = w.value AND u.deleted_at IS NULL",
     "postgresql": "SELECT CAST(json_agg(json_build_array({values})) AS text) FROM (SELECT * FROM denizen_users "
-    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) ORDER BY id {lock}) AS u",
+    "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) AND deleted_at IS NULL "
+    "ORDER BY id {lock}) AS u",
 }
 _VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
 
@@ -261,7 +269,8 @@ def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
 
     Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
     """
-    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    # Over those that are hidden too, which takes the index alone: a part then has a few rows less.
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), deleted=True)
     behind = bindparam("size", type_=Integer()) - 1
     return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
 

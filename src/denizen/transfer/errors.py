@@ -6,7 +6,7 @@ not valid, and passwords that are refused, are told by the errors that `POST /us
 
 from __future__ import annotations
 
-from denizen.core.errors import Invalid
+from denizen.core.errors import Conflict, Invalid
 
 
 class FileRefused(Invalid):
@@ -50,6 +50,13 @@ class ColumnMissing(FileRefused):
     """A mapping renames a column that the CSV file does not have."""
 
     code = "column_missing"
+
+
+class FileChanged(Conflict):
+    """Somebody wrote to the file while it was read: the rows before may be of one file and those behind of another."""
+
+    code = "file_changed"
+    title = "File changed"
 
 
 class MappingInvalid(Invalid):
@@ -190,6 +197,12 @@ class MatchMissing(RowRefused):
     """An upsert finds accounts by a value that this row does not have."""
 
     code = "match_missing"
+
+
+class VersionExhausted(RowRefused):
+    """`upsert`: the account has the highest version that there is."""
+
+    code = "version_exhausted"
 
 
 class AccountRepeated(RowRefused):

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import lt
 from typing import Any, Final
+from uuid import UUID
 
-from denizen.core.errors import DenizenError
+from denizen.core.errors import DenizenError, StorageFull
+from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
-from denizen.transfer.crud import KINDS, Taken
-from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable
-from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
+from denizen.transfer.crud import KINDS, Taken, find_match
+from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
+from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
 from denizen.users.errors import TAKEN
+from denizen.users.events import EmailChanged, PasswordChanged
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "username": ("username", "username_key", "username_skeleton"),
@@ -26,6 +32,7 @@ _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "external_id": ("external_id",),
     "full_name": ("full_name",),
     "is_active": ("is_active",),
+    "email_verified_at": ("email_verified_at",),
     "hashed_password": ("hashed_password",),
 }
 """What each column of a row sets in an account that is there. The others never change one."""
@@ -33,33 +40,64 @@ _SETS: Final[Mapping[str, tuple[str, ...]]] = {
 _FOUND_BY: Final = frozenset({"username", "email", "full_name", "external_id"})
 
 
+_RUN: Final = 100
+"""Results that are kept together: few enough for one of them to be found fast, many enough to take next to no time."""
+
+
 class Seen:
-    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow."""
+    """What a file has brought so far: on disk, in a file that SQLite erases by itself, so that memory does not grow.
+
+    Of new accounts, which most rows are and whose ids grow, a hundred are kept in one piece: a row of its own for each
+    would be a twentieth of an import, for the few that are ever asked for.
+    """
 
     def __init__(self) -> None:
         self._scratch = sqlite3.connect("", isolation_level=None)
         self._scratch.execute("PRAGMA journal_mode=OFF")
         self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+        self._scratch.execute("CREATE TABLE runs (first TEXT PRIMARY KEY, ids TEXT, lines BLOB)")
+        self._last = ""
 
     def _line(self, mark: bytes) -> int | None:
-        found = self._scratch.execute("SELECT line FROM seen WHERE mark = ?", (mark,)).fetchone()
+        found = self._find("SELECT line FROM seen WHERE mark = ?", mark)
         return None if found is None else int(found[0])
 
+    def _find(self, sql: str, asked: bytes | str) -> tuple[Any, ...] | None:
+        with _no_room_told():
+            found: tuple[Any, ...] | None = self._scratch.execute(sql, (asked,)).fetchone()
+        return found
+
     def _add(self, marks: Iterable[tuple[bytes, int]]) -> None:
-        self._scratch.execute("BEGIN")
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
-        self._scratch.execute("COMMIT")
+        self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", marks)
+
+    def _write(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with _no_room_told():
+            self._scratch.execute("BEGIN")
+            self._scratch.executemany(sql, rows)
+            self._scratch.execute("COMMIT")
 
     def add_results(self, results: Iterable[RowResult]) -> None:
         """Keep which line brought or changed which account."""
-        self._add(
-            (_id_bytes(result.id), result.line)
-            for result in results
-            if result.id is not None and result.outcome != "skipped"
-        )
+        kept = [each for each in results if each.id is not None and each.outcome != "skipped"]
+        ids = [each.id or "" for each in kept]
+        if len(ids) >= _RUN and all(map(lt, [self._last, *ids], ids)):
+            self._last = ids[-1]
+            lines = [each.line for each in kept]
+            self._write(
+                "INSERT INTO runs VALUES (?, ?, ?)",
+                (
+                    (ids[at], "\n".join(ids[at : at + _RUN]), array("q", lines[at : at + _RUN]).tobytes())
+                    for at in range(0, len(ids), _RUN)
+                ),
+            )
+        else:
+            self._add((_id_bytes(each.id or ""), each.line) for each in kept)
 
     def line_of(self, user_id: str) -> int | None:
         """Return the line that brought or changed an account; `None` for one that no line did."""
+        found = self._find("SELECT ids, lines FROM runs WHERE first <= ? ORDER BY first DESC LIMIT 1", user_id)
+        if found is not None and (place := found[0].find(user_id)) >= 0:
+            return int(array("q", found[1])[place // (len(user_id) + 1)])
         return self._line(_id_bytes(user_id))
 
     def add_asked(self, account: Account) -> None:
@@ -82,6 +120,20 @@ class Seen:
     def close(self) -> None:
         """Erase it."""
         self._scratch.close()
+
+
+@contextmanager
+def _no_room_told() -> Iterator[None]:
+    """Say which disk it is that has no room: the database's may have plenty."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageFull(
+            "There is no room for temporary files right now. What was imported is in, and can be gone on with.",
+            retry_after=60,
+            private="There is no room for temporary files. Make some, or name a folder that has some in TMPDIR; then "
+            "go on with the import.",
+        ) from error
 
 
 def _id_bytes(user_id: str) -> bytes:
@@ -128,6 +180,7 @@ class Plan:
     Attributes:
         results: of the rows judged so far.
         runs: what is to be written, one run after the other.
+        events: what ends what was sent to an address, or signed in with a password, that is another now.
     """
 
     def __init__(
@@ -135,6 +188,7 @@ class Plan:
     ) -> None:
         self.results: list[RowResult] = []
         self.runs = [Run()]
+        self.events: list[Event] = []
         self._options = options
         self._key = MATCH_KEYS[options.match]
         self._taken = {column: dict(holders) for column, holders in taken.items()}
@@ -155,7 +209,7 @@ class Plan:
 
     def _judge(self, row: Account) -> RowResult:
         key = getattr(row, self._key)
-        holder = None if key is None or self._options.mode == "create" else self._taken[self._key].get(key)
+        holder = None if self._options.mode == "create" else find_match(self._taken, self._key, key)
         if holder is None:
             return self._create(row)
         if self._options.mode == "skip":
@@ -216,6 +270,10 @@ class Plan:
         }
         if not values:
             return old
+        if "email_key" in values:  # nobody has proved the new one, but where the row says so
+            values.setdefault("email_verified_at", row.email_verified_at)
+        if old.version == MAX_VERSION:
+            raise VersionExhausted("The account of this row was changed as often as its version can count.")
         new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
         if new.username is not None:
             check_username_email(new.username, new.email)
@@ -233,6 +291,12 @@ class Plan:
             if value is not None:
                 self._taken[column].pop(value, None)
                 run.freed.add((column, value))
+        if old.email_key != new.email_key:
+            self.events.append(
+                EmailChanged(UUID(new.id), "administrator", before={"email": old.email}, after={"email": new.email})
+            )
+        if old.hashed_password != new.hashed_password:
+            self.events.append(PasswordChanged(UUID(new.id), "imported"))
         if self._options.dry_run:
             self._note_move(old, new, moved)
 
@@ -283,5 +347,5 @@ class Plan:
 def matched(rows: Iterable[Account], taken: Taken, options: ImportOptions) -> list[str]:
     """Give the ids of the accounts that rows match, each once."""
     key = MATCH_KEYS[options.match]
-    holders = taken[key]
-    return list(dict.fromkeys(holder for row in rows if (holder := holders.get(getattr(row, key))) is not None))
+    found = (find_match(taken, key, getattr(row, key)) for row in rows)
+    return list(dict.fromkeys(holder for holder in found if holder is not None))

@@ -28,13 +28,19 @@ EXPORTED: Final = (
     "external_id",
     "full_name",
     "is_active",
+    "email_verified_at",
+    "suspended_at",
+    "suspended_until",
     "created_at",
     "updated_at",
     "version",
 )
 """The columns of an export, in order; `hashed_password` comes last where it is asked for."""
 
-COLUMNS: Final = (*EXPORTED, "hashed_password", "password")
+IGNORED: Final = frozenset({"suspended_at", "suspended_until"})
+"""Columns of an export that an import leaves out: nobody is suspended or let back in by a file."""
+
+COLUMNS: Final = (*(name for name in EXPORTED if name not in IGNORED), "hashed_password", "password")
 """The columns that an import knows."""
 
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
@@ -42,6 +48,9 @@ TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
 
 MATCH_KEYS: Final[dict[Match, str]] = {"email": "email_key", "username": "username_key", "external_id": "external_id"}
 """The column by which accounts are found for each way to match."""
+
+MAX_VERSION: Final = 2**31 - 1
+"""What the column holds on PostgreSQL."""
 
 _NAME: Final = re.compile(r"[\w .-]{1,40}")
 
@@ -148,6 +157,7 @@ class Account(NamedTuple):
     full_name: str | None
     hashed_password: str | None
     is_active: bool
+    email_verified_at: str | None
     created_at: str
     updated_at: str
     version: int

@@ -52,7 +52,9 @@ from denizen.transfer.schemas import (
     refused,
 )
 
-MAX_BATCH: Final = 5_000
+_MAX_BATCH: Final = 5_000
+_MAX_BATCH_OF_NEW: Final = 10_000
+"""On SQLite, where each batch writes pages all over the indexes, and rows that are new take little memory."""
 EXPORT_BATCH: Final = 10_000
 
 _PAUSE: Final = 0.2
@@ -80,7 +82,7 @@ class Import:
         reader: of the file's form.
         options: what becomes of rows.
         work: what is noted of the job. A dry run is none.
-        max_batch: rows in one transaction at most.
+        max_batch: rows in one transaction at most, instead of as many as suit the database.
 
     Attributes:
         summary: of the results that were given so far.
@@ -95,7 +97,7 @@ class Import:
         options: ImportOptions,
         *,
         work: Work = _NOBODY_SAID,
-        max_batch: int = MAX_BATCH,
+        max_batch: int | None = None,
     ) -> None:
         self.summary = Summary()
         self.held: Held | None = None
@@ -105,7 +107,8 @@ class Import:
         self._options = options
         self._work = work
         slows = accounts.database.kind == "sqlite" and not options.dry_run
-        self._pace = Pace(max_batch, pause=_PAUSE if slows else 0.0)
+        fitting = _MAX_BATCH_OF_NEW if slows and options.mode == "create" else _MAX_BATCH
+        self._pace = Pace(max_batch or fitting, pause=_PAUSE if slows else 0.0)
         self._seen = Seen()
         self._done = self._closed = False
         self._ahead: Ahead | None = None
@@ -303,9 +306,9 @@ class Import:
 
     def _has_advanced(self, results: Sequence[RowResult], summary: Summary) -> None:
         self.summary = summary
-        self._seen.add_results(results)
         if self.held is not None:
             self.held.parts += 1
+        self._seen.add_results(results)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
@@ -329,7 +332,7 @@ async def import_users(
     options: ImportOptions = ImportOptions(),  # noqa: B008  (it is frozen)
     *,
     work: Work = _NOBODY_SAID,
-    max_batch: int = MAX_BATCH,
+    max_batch: int | None = None,
 ) -> AsyncGenerator[list[RowResult]]:
     """Import a file from its beginning to its end; see `Import`.
 

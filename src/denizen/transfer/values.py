@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Any, Final
 
+from denizen.core.accounts import Accounts
 from denizen.core.identifiers import (
     MAX_EMAIL_LENGTH,
     MAX_EXTERNAL_ID_LENGTH,
@@ -17,7 +19,7 @@ from denizen.core.identifiers import (
     UsernameInvalid,
     identify,
 )
-from denizen.core.ids import new_id, parse_id
+from denizen.core.ids import new_id, new_ids, parse_id
 from denizen.core.text import is_storable
 from denizen.core.types import format_utc
 from denizen.core.words import search_text
@@ -35,18 +37,21 @@ from denizen.transfer.errors import (
     ValueTooLong,
     VersionInvalid,
 )
-from denizen.transfer.schemas import Account, ImportOptions
+from denizen.transfer.schemas import MAX_VERSION, Account, ImportOptions
 from denizen.users.models import MAX_HASH_LENGTH
 
 _NOTHING: Final = frozenset[str]()
-_MAX_VERSION: Final = 2**31 - 1
 _MAX_PASSWORD: Final = 4096
+_IDS: Final = 32
+"""Ids that are made together."""
 _FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def _text(column: str, longest: int) -> Callable[[Any], str]:
     def check(value: Any) -> str:
+        if type(value) is str and len(value) <= longest and value.isascii() and "\x00" not in value:
+            return value  # as a rule
         if type(value) is not str:
             raise TypeInvalid(f"{column} is text.", field=column)
         if len(value) > longest:
@@ -85,8 +90,8 @@ def _is_active(value: Any) -> bool:
 
 
 def _version(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_VERSION:
-        raise VersionInvalid(f"version is a whole number from 1 to {_MAX_VERSION}.", field="version")
+    if type(value) is not int or not 1 <= value <= MAX_VERSION:
+        raise VersionInvalid(f"version is a whole number from 1 to {MAX_VERSION}.", field="version")
     return value
 
 
@@ -114,6 +119,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "external_id": _external_id,
     "full_name": _text("full_name", MAX_FULL_NAME_LENGTH),
     "is_active": _is_active,
+    "email_verified_at": _time("email_verified_at"),
     "created_at": _time("created_at"),
     "updated_at": _time("updated_at"),
     "version": _version,
@@ -129,6 +135,7 @@ def make_account(
     at: str,
     reads_hash: Callable[[str], bool],
     options: ImportOptions = ImportOptions(),  # noqa: B008  (it is frozen)
+    make_id: Callable[[], str] = lambda: str(new_id()),
 ) -> Account:
     """Check the values of one row.
 
@@ -138,6 +145,7 @@ def make_account(
         at: what `created_at` and `updated_at` are when absent, as `format_utc` writes it.
         reads_hash: tells whether a password can be checked against a hash: `Hasher.reads`.
         options: of the import. Where an account may be there, the row need not have all that a new one needs.
+        make_id: gives the id of a row that has none.
 
     Raises:
         RowRefused, IdentityMissing, EmailInvalid, UsernameInvalid: the first thing that is wrong.
@@ -151,38 +159,50 @@ def make_account(
         raise UsernameInvalid("This username is too long once its letters are taken apart.", field="username")
     if options.mode == "upsert" and options.match not in known:
         raise MatchMissing(f"This row has no {options.match} to find its account by.", field=options.match)
-    _check_secrets(get("hashed_password"), get("password"), reads_hash, options)
+    if "hashed_password" in known:
+        _check_hash(known, reads_hash, options)
+    external_id, full_name = get("external_id"), get("full_name")
     return Account(
-        get("id") or str(new_id()),
+        get("id") or make_id(),
         username,
         email,
-        get("external_id"),
-        get("full_name"),
+        external_id,
+        full_name,
         get("hashed_password"),
         get("is_active", True),
+        get("email_verified_at"),
         get("created_at", at),
         get("updated_at", at),
         get("version", 1),
         email_key,
         username_key,
         skeleton,
-        search_text(username, email, get("full_name"), get("external_id")),
+        search_text(username, email, full_name, external_id),
         row_line,
         get("password"),
         _NOTHING if whole else frozenset(known),
     )
 
 
-def _check_secrets(
-    hashed: str | None, password: str | None, reads_hash: Callable[[str], bool], options: ImportOptions
-) -> None:
-    if hashed is None:
-        return
-    if password is not None:
+MakeAccount = Callable[[int, dict[str, Any]], Account]
+"""Makes an account of a row's line and values."""
+
+
+def account_maker(accounts: Accounts, options: ImportOptions) -> MakeAccount:
+    """Give what makes accounts of rows that are there already: their times and ids are of this moment."""
+    at, reads_hash = format_utc(accounts.clock()), accounts.hashing.hasher.reads
+    make_id = chain.from_iterable(map(new_ids, repeat(_IDS))).__next__
+    return lambda line, values: make_account(
+        line, values, at=at, reads_hash=reads_hash, options=options, make_id=make_id
+    )
+
+
+def _check_hash(known: Mapping[str, Any], reads_hash: Callable[[str], bool], options: ImportOptions) -> None:
+    if "password" in known:
         raise PasswordAndHash("Give the password or its hash, not both.", field="password")
     if not options.with_hashes:
         raise HashNotAllowed("Hashes of passwords take the scope users:hashes.", field="hashed_password")
-    if not reads_hash(hashed):
+    if not reads_hash(known["hashed_password"]):
         raise HashUnsupported("hashed_password is an argon2 hash in the PHC format.", field="hashed_password")
 
 

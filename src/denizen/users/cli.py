@@ -1,4 +1,4 @@
-"""`denizen users delete`; what tells of roles too is in the room of roles."""
+"""`denizen users suspend | unsuspend | delete | restore`; what tells of roles too is in the room of roles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from denizen.core.commands import Json, Output, command, confirm, open_accounts
-from denizen.users import crud, service
+from denizen.users import crud, states
 from denizen.users.models import User
-from denizen.users.schemas import READ_FIELDS, UserUpdate
+from denizen.users.schemas import READ_FIELDS, Suspension, UserUpdate
 
 app = typer.Typer(help="Create, find, change and delete accounts; bring them in and take them out.")
 
@@ -30,21 +30,80 @@ def named(cleared: Iterable[str] = (), **options: Any) -> UserUpdate:
     return UserUpdate.model_validate(given | dict.fromkeys(cleared))
 
 
+def states_of(user: User) -> dict[str, Any]:
+    """Give what only those who look after accounts see, where there is something."""
+    names = ("suspension_reason", "deleted_at", "erase_at")
+    return {name: value for name in names if (value := getattr(user, name)) is not None}
+
+
+@app.command()
+@command
+async def suspend(
+    who: Who,
+    reason: Annotated[str | None, typer.Option(help="Why; for administrators.")] = None,
+    until: Annotated[str | None, typer.Option(help="When it ends by itself: 2026-03-01T00:00:00Z.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Suspend an account: nobody signs in to it, and its sign-ins end.
+
+    Example: denizen users suspend ada --reason "Chargeback under review" --until 2026-03-01T00:00:00Z
+    """
+    given = {name: value for name, value in (("reason", reason), ("until", until)) if value is not None}
+    said = Suspension.model_validate(given)
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who)
+            row = await states.suspend_user(db, user.id, reason=said.reason, until=said.until, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Suspended")
+
+
+@app.command()
+@command
+async def unsuspend(who: Who, as_json: Json = False) -> None:
+    """End a suspension.
+
+    Example: denizen users unsuspend ada
+    """
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who)
+            row = await states.unsuspend_user(db, user.id, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Not suspended")
+
+
 @app.command()
 @command
 async def delete(
     who: Who,
+    erase: Annotated[bool, typer.Option("--erase", help="For good, and at once.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an account, at once and for good.
+    """Delete an account: it is hidden at once, and erased once DENIZEN_DELETE_GRACE (30 days) is over.
+
+    With --erase it is erased now, one that waits for that too.
 
     Example: denizen users delete ada@example.org
     """
     async with open_accounts() as accounts:
         async with accounts.database.read.session() as db:
-            user = await crud.find_user(db, who)
-        confirm(f"Erase {user.username or user.email} ({user.id})?", yes=yes)
+            user = await crud.find_user(db, who, deleted=erase)
+        for_good = erase or not accounts.settings.delete_grace
+        confirm(f"{'Erase' if for_good else 'Delete'} {user.username or user.email} ({user.id})?", yes=yes)
         async with accounts.writing() as db:
-            await service.erase_user(db, user.id, versions=None)
-        Output(as_json).row({"id": user.id, "deleted": True}, title="Deleted")
+            at = await states.delete_user(accounts, db, user.id, versions=None, at=accounts.clock(), erase=erase)
+        Output(as_json).row({"id": user.id, "deleted": True, "erase_at": at}, title="Erased" if for_good else "Deleted")
+
+
+@app.command()
+@command
+async def restore(who: Who, as_json: Json = False) -> None:
+    """Restore an account that is deleted and not yet erased.
+
+    Example: denizen users restore ada@example.org
+    """
+    async with open_accounts() as accounts:
+        async with accounts.writing() as db:
+            user = await crud.find_user(db, who, deleted=True)
+            row = await states.restore_user(db, user.id, at=accounts.clock())
+        Output(as_json).row(facts(row), title="Restored")

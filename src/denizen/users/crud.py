@@ -6,15 +6,15 @@ and those that take the `Reader` of the hot path and give plain rows of `READ_CO
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -24,7 +24,7 @@ from denizen.core.database import Reader, constraint_of
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
-from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserNotFound
+from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserInUse, UserNotFound
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
 
@@ -44,14 +44,27 @@ SAVEPOINT = "denizen_savepoint"
 
 _TABLE: Any = User.__table__  # its statements, built once, cost a fraction of what they do through the ORM
 _TABLE_COLUMNS = tuple(_TABLE.c[name] for name in READ_FIELDS)
-_OWN = _TABLE.c.id == bindparam("own")
+_ANY = _TABLE.c.id == bindparam("own")
+_HERE = _TABLE.c.deleted_at.is_(None)
+_OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
 _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton"})
 _INSERT = _TABLE.insert()
+_RESTORE = (
+    _TABLE.update()
+    .where(_ANY, _TABLE.c.deleted_at.is_not(None))
+    .values(
+        deleted_at=None,
+        erase_at=None,
+        updated_at=bindparam("at", type_=_TABLE.c.updated_at.type),
+        version=_TABLE.c.version + 1,
+    )
+    .returning(*_TABLE_COLUMNS)
+)
 _HELD = select(*_TABLE_COLUMNS).where(_OWN).with_for_update()
-_ERASE = _TABLE.delete().where(_OWN).returning(_TABLE.c.id)
-_ERASE_EXACTLY = _ERASE.where(_VERSIONS)
-_BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id")), shown=True)
+_HELD_OR_HIDDEN = select(_TABLE.c.version, _TABLE.c.deleted_at).where(_ANY).with_for_update()
+_ERASE = _TABLE.delete().returning(_TABLE.c.deleted_at)
+_BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id"), User.deleted_at.is_(None)), shown=True)
 
 
 @asynccontextmanager
@@ -120,25 +133,23 @@ async def get_user(db: AsyncSession, user_id: UUID, *, for_update: bool = False)
         for_update: let nobody else change it before this transaction ends; what belongs to it may be added meanwhile.
 
     Raises:
-        UserNotFound: there is none.
+        UserNotFound: there is none, or it is deleted.
     """
     return await _one(db, User.id == user_id, for_update=for_update)
 
 
-def _user_where(known_by: ColumnElement[bool], for_update: bool) -> Select[User]:
-    query = select(User).where(known_by)
+def _user_where(known_by: ColumnElement[bool], *, for_update: bool = False, deleted: bool = False) -> Select[User]:
+    query = select(User).where(known_by) if deleted else select(User).where(known_by, User.deleted_at.is_(None))
     return query.with_for_update(key_share=True) if for_update else query
 
 
 async def find_user_by_email(db: AsyncSession, email: str, *, for_update: bool = False) -> User | None:
     """Return the account with `email`, in whatever spelling of its letters, where there is one; see `get_user`."""
-    return (await db.scalars(_user_where(User.email_key == email_key(email), for_update))).one_or_none()
+    return (await db.scalars(_user_where(User.email_key == email_key(email), for_update=for_update))).one_or_none()
 
 
-async def _one(
-    db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", *, for_update: bool = False
-) -> User:
-    user = (await db.scalars(_user_where(known_by, for_update))).one_or_none()
+async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:
+    user = (await db.scalars(_user_where(known_by, **how))).one_or_none()
     if user is None:
         raise UserNotFound(sentence)
     return user
@@ -161,6 +172,26 @@ async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[in
     return tuple(row)
 
 
+async def hold_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, hidden: bool) -> bool:
+    """Let nobody else change an account before this transaction ends; tell whether it is hidden.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        versions: those that will do, or `None` for whichever is there.
+        hidden: whether it may be one that is hidden.
+
+    Raises:
+        UserNotFound, UserChanged: as `lock_user`.
+    """
+    row = (await db.execute(_HELD_OR_HIDDEN, {"own": user_id})).one_or_none()
+    if row is None or (row.deleted_at is not None and not hidden):
+        raise UserNotFound("User not found")
+    if versions is not None and row.version not in versions:
+        raise await _explain_miss(db, user_id, hidden=hidden)
+    return row.deleted_at is not None
+
+
 async def get_user_by_email(db: AsyncSession, email: str) -> User:
     """Return the account with `email`, in whatever spelling of its letters.
 
@@ -170,8 +201,13 @@ async def get_user_by_email(db: AsyncSession, email: str) -> User:
     return await _one(db, User.email_key == email_key(email))
 
 
-async def find_user(db: AsyncSession, who: str) -> User:
+async def find_user(db: AsyncSession, who: str, *, deleted: bool = False) -> User:
     """Return the account that a person means by `who`: an id, an e-mail address or a username.
+
+    Args:
+        db: any session; nothing is written.
+        who: what the person typed.
+        deleted: whether it may be one that is hidden, too.
 
     Raises:
         UserNotFound: there is none.
@@ -186,7 +222,7 @@ async def find_user(db: AsyncSession, who: str) -> User:
             known_by = User.username_key == username_key(who)
     except (EmailInvalid, UsernameInvalid):
         raise UserNotFound(nobody) from None
-    return await _one(db, known_by, nobody)
+    return await _one(db, known_by, nobody, deleted=deleted)
 
 
 @lru_cache(maxsize=256)
@@ -220,19 +256,86 @@ async def update_user(
     return tuple(row)
 
 
-async def delete_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
-    """Erase an account, by one statement.
+async def restore_user(db: AsyncSession, user_id: UUID, *, at: datetime) -> tuple[Row, bool]:
+    """Let a deleted account be there again; return it, and whether it was deleted.
+
+    Raises:
+        UserNotFound: there is none, hidden or not.
+    """
+    row = (await db.execute(_RESTORE, {"own": user_id, "at": at})).one_or_none()
+    if row is not None:
+        return tuple(row), True
+    return await lock_user(db, user_id, versions=None), False
+
+
+async def delete_user(
+    db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, hidden: bool = False
+) -> bool:
+    """Erase an account, by one statement; tell whether it was hidden before.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        versions: those that may be erased, or `None` for whichever is there.
+        hidden: whether it may be one that is hidden.
 
     Raises:
         UserNotFound, UserChanged: as `update_user`.
+        UserInUse: rows of others keep it.
     """
-    erase = _ERASE_EXACTLY if versions is not None else _ERASE
-    if (await db.execute(erase, {"own": user_id, "versions": sorted(versions or ())})).one_or_none() is None:
-        raise await _explain_miss(db, user_id)
+    erase = _ERASE.where(_ANY if hidden else _OWN, *([_VERSIONS] if versions is not None else ()))
+    async with _use_named(db):
+        gone = (await db.execute(erase, {"own": user_id, "versions": sorted(versions or ())})).one_or_none()
+    if gone is None:
+        raise await _explain_miss(db, user_id, hidden=hidden)
+    return gone.deleted_at is not None
 
 
-async def _explain_miss(db: AsyncSession, user_id: UUID) -> UserNotFound | UserChanged:
-    if (await db.execute(select(User.id).where(User.id == user_id))).one_or_none() is None:
+@asynccontextmanager
+async def _use_named(db: AsyncSession) -> AsyncIterator[None]:
+    """Run in a savepoint; turn a foreign key that keeps an account into its name."""
+    try:
+        async with db.begin_nested():
+            yield
+    except IntegrityError as error:
+        raise UserInUse("Something else that is stored belongs to this account, and has to go first.") from error
+
+
+class _Undone(Exception):
+    """Ends a savepoint whose work is not wanted."""
+
+
+async def check_erasable(db: AsyncSession, user_id: UUID) -> None:
+    """Find out whether an account could be erased, by doing it and taking it back: only the database knows which tables
+    refer to it, and what they say to that.
+
+    Raises:
+        UserInUse: as `delete_user`.
+    """
+    with suppress(_Undone):
+        async with _use_named(db):
+            await db.execute(_ERASE.where(_ANY), {"own": user_id})
+            raise _Undone
+
+
+async def list_due(db: AsyncSession, *, at: datetime, limit: int) -> Sequence[UUID]:
+    """Return deleted accounts whose time has come, those who wait longest first, and hold them; not those that others
+    hold.
+    """
+    due = select(User.id).where(User.erase_at <= at).order_by(User.erase_at).limit(limit)
+    return (await db.scalars(due.with_for_update(skip_locked=True))).all()
+
+
+async def postpone_erasure(db: AsyncSession, user_id: UUID, *, until: datetime) -> None:
+    """Let a deleted account stay hidden until then."""
+    later = _TABLE.update().where(_ANY).values(erase_at=bindparam("until", type_=_TABLE.c.erase_at.type))
+    await db.execute(later, {"own": user_id, "until": until})
+
+
+async def _explain_miss(db: AsyncSession, user_id: UUID, *, hidden: bool = False) -> UserNotFound | UserChanged:
+    query = select(User.id).where(User.id == user_id)
+    query = query if hidden else query.where(User.deleted_at.is_(None))
+    if (await db.execute(query)).one_or_none() is None:
         return UserNotFound("User not found")
     return UserChanged("The account has changed since you read it. Read it again, then decide anew.")
 

@@ -54,6 +54,20 @@ class UserChanged(Stale):
     title = "Changed meanwhile"
 
 
+class UserInUse(Conflict):
+    """Rows of a table that is not ours name the account, and keep it from being erased, now or later."""
+
+    code = "user_in_use"
+    title = "Account in use"
+
+
+class OwnAccount(Forbidden):
+    """Nobody does this to himself: an administrator would lock himself out."""
+
+    code = "own_account"
+    title = "Not on your own account"
+
+
 class SignUpClosed(Forbidden):
     """Nobody creates an account here without the right to."""
 

@@ -77,7 +77,9 @@ class UserRestored(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserErased(Event):
-    """A deleted account was erased for good, with everything that belongs to it."""
+    """An account was erased for good, with everything that belongs to it; one that was not hidden before is told of as
+    `UserDeleted` first.
+    """
 
     action = "user.erased"
 
@@ -114,7 +116,8 @@ class PasswordChanged(Event):
     """An account has another password, or none any more: what was signed in with the old one ends.
 
     Attributes:
-        way: how: `changed` (the old one was known), `reset` (by a link), `removed` (see `EmailProved`).
+        way: how: `changed` (the old one was known), `reset` (by a link), `removed` (see `EmailProved`),
+            `imported` (its hash came in a file).
         keep: the one session that goes on; `None` for none.
     """
 
@@ -145,7 +148,8 @@ class EmailChanged(Event):
     """An account has another address: what was sent to the old one opens nothing any more.
 
     Attributes:
-        way: `confirmed` (at the new address), `undone` (from the old one).
+        way: `confirmed` (at the new address), `undone` (from the old one), `administrator` (nobody has confirmed it),
+            `dropped` (it is somebody else's).
         before: the address that was there.
         after: the one that is there now.
     """

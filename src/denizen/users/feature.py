@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.core.feature import CommandGroup, Feature, Holding
+from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
 from denizen.users.crud import describe_user
+from denizen.users.states import erase_due
 
 
 def _routers() -> tuple[Any, ...]:
@@ -23,6 +24,7 @@ def _commands() -> Any:
 FEATURE = Feature(
     "users",
     routers=_routers,
+    cleaners=(Cleaner("deleted accounts", erase_due),),
     holdings=(Holding("account", describe_user),),
     commands=(CommandGroup("users", _commands),),
 )

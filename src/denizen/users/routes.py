@@ -4,13 +4,23 @@ import re
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, ScopeMissing
-from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, OptionalCaller, Reads
+from denizen.core.auth import (
+    BeyondCaller,
+    Caller,
+    CredentialsInvalid,
+    CredentialsMissing,
+    NotWhileImpersonating,
+    ReauthenticationNeeded,
+    Scope,
+    ScopeMissing,
+    SessionNeeded,
+)
+from denizen.core.deps import CanWriteUsers, CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
@@ -19,22 +29,37 @@ from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordT
 from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
-from denizen.users import crud, service
+from denizen.users import crud, service, states
+from denizen.users.deps import CurrentPerson, must_be_fresh, must_reach, own_id
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
+    OwnAccount,
     SignUpClosed,
     UserChanged,
+    UserInUse,
     UsernameTaken,
     UsernameTooSimilar,
     UserNotFound,
 )
 from denizen.users.models import MAX_VERSION
-from denizen.users.schemas import SIGN_UP_ASKED, SignUpAsked, UserCreate, UserRead, UserUpdate, dump_user
+from denizen.users.schemas import (
+    SIGN_UP_ASKED,
+    OwnUpdate,
+    SignUpAsked,
+    Suspension,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+    dump_user,
+)
 
 router = Router(tags=["users"])
 
 _AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+_PERSON = (CredentialsMissing, CredentialsInvalid, SessionNeeded)
+_OTHERS = (BeyondCaller, NotWhileImpersonating)
+_FRESH = (SessionNeeded, NotWhileImpersonating, ReauthenticationNeeded)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken)
 _NAMES = (EmailInvalid, UsernameInvalid)
 _PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
@@ -168,14 +193,58 @@ async def create_user(
 
 
 @router.get(
+    "/users/me",
+    response_model=UserRead,
+    operation_id="get_me",
+    summary="Read one's own account",
+    responses={200: {"headers": _ETAG}, **responses(*_PERSON, UserNotFound, *_ANY)},
+)
+async def get_me(caller: CurrentPerson, reads: Reads) -> Response:
+    """Read the account of whoever calls."""
+    return _answer(await crud.read_user(reads, own_id(caller)))
+
+
+@router.patch(
+    "/users/me",
+    response_model=UserRead,
+    operation_id="update_me",
+    summary="Change one's own account",
+    responses={
+        200: {"headers": _ETAG},
+        **responses(*_PERSON, UserNotFound, UsernameTaken, UsernameTooSimilar, UserChanged, *_WRITING),
+        **responses(UsernameInvalid, IdentityMissing, Invalid, UnknownParameter),
+    },
+)
+async def update_me(caller: CurrentPerson, versions: Versions, db: Db, at: Now, data: OwnUpdate) -> Response:
+    """Set the fields that the body names; the others stay. Address and password have flows of their own."""
+    return _answer(await service.change_user(db, own_id(caller), data, versions=versions, at=at, caller=caller))
+
+
+@router.delete(
+    "/users/me",
+    status_code=204,
+    operation_id="delete_me",
+    summary="Delete one's own account",
+    responses=responses(*_PERSON, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
+)
+async def delete_me(accounts: Here, caller: CurrentPerson, versions: Versions, db: Db, at: Now) -> None:
+    """Leave: the account is hidden at once, every sign-in ends, and it is erased after `DENIZEN_DELETE_GRACE`. Whoever
+    calls has to have proved just now who he is.
+    """
+    must_be_fresh(accounts, caller)
+    await states.delete_user(accounts, db, own_id(caller), versions=versions, at=at, caller=caller)
+
+
+@router.get(
     "/users/{user_id}",
     response_model=UserRead,
     operation_id="get_user",
     summary="Read an account",
     responses={200: {"headers": _ETAG}, **responses(*_AUTH, UserNotFound, *_ANY)},
 )
-async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Response:
-    """Read one account."""
+async def get_user(caller: CurrentCaller, user_id: UserId, reads: Reads) -> Response:
+    """Read one account: one's own, or anybody's with `users:read`."""
+    must_reach(caller, user_id, Scope.USERS_READ)
     return _answer(await crud.read_user(reads, user_id))
 
 
@@ -186,14 +255,18 @@ async def get_user(caller: CanReadUsers, user_id: UserId, reads: Reads) -> Respo
     summary="Change an account",
     responses={
         200: {"headers": _ETAG},
-        **responses(*_AUTH, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
+        **responses(*_AUTH, *_OTHERS, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
     },
 )
 async def update_user(
-    caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db, at: Now, data: UserUpdate
+    caller: CurrentCaller, user_id: UserId, versions: Versions, db: Db, at: Now, data: UserUpdate
 ) -> Response:
-    """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile."""
-    return _answer(await service.change_user(db, user_id, data, versions=versions, at=at))
+    """Set the fields that the body names; the others stay. With `If-Match`, only if nobody changed it meanwhile.
+
+    Takes `users:write` for the account of somebody else, and of one's own sets `username` and `full_name` alone.
+    """
+    must_reach(caller, user_id, Scope.USERS_WRITE)
+    return _answer(await service.change_user(db, user_id, data, versions=versions, at=at, caller=caller))
 
 
 @router.delete(
@@ -201,8 +274,63 @@ async def update_user(
     status_code=204,
     operation_id="delete_user",
     summary="Delete an account",
-    responses=responses(*_AUTH, UserNotFound, UserChanged, *_WRITING),
+    responses=responses(*_AUTH, *_OTHERS, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
 )
-async def delete_user(caller: CanWriteUsers, user_id: UserId, versions: Versions, db: Db) -> None:
-    """Erase an account at once, and what belongs to it."""
-    await service.erase_user(db, user_id, versions=versions)
+async def delete_user(
+    accounts: Here,
+    caller: CurrentCaller,
+    user_id: UserId,
+    versions: Versions,
+    db: Db,
+    at: Now,
+    erase: Annotated[bool, Query(description="At once and for good; also an account that is deleted already.")] = False,
+) -> None:
+    """Hide an account, end its sign-ins, and erase it once `DENIZEN_DELETE_GRACE` is over; until then it can be
+    restored and its names stay taken. One's own as `DELETE /users/me`.
+    """
+    must_reach(caller, user_id, Scope.USERS_WRITE)
+    if caller.is_self(user_id):
+        must_be_fresh(accounts, caller)
+    if erase:
+        caller.must(Scope.USERS_WRITE)
+    await states.delete_user(accounts, db, user_id, versions=versions, at=at, caller=caller, erase=erase)
+
+
+@router.post(
+    "/users/{user_id}/suspend",
+    response_model=UserRead,
+    operation_id="suspend_user",
+    summary="Suspend an account",
+    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
+)
+async def suspend_user(
+    caller: CanWriteUsers, user_id: UserId, db: Db, at: Now, data: Suspension | None = None
+) -> Response:
+    """Let nobody sign in to it, and end its sign-ins, until somebody ends that or `until` has come."""
+    said = data or Suspension()
+    row = await states.suspend_user(db, user_id, reason=said.reason, until=said.until, at=at, caller=caller)
+    return _answer(row)
+
+
+@router.post(
+    "/users/{user_id}/unsuspend",
+    response_model=UserRead,
+    operation_id="unsuspend_user",
+    summary="End a suspension",
+    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
+)
+async def unsuspend_user(caller: CanWriteUsers, user_id: UserId, db: Db, at: Now) -> Response:
+    """Let its owner sign in again. Of an account that is not suspended nothing changes."""
+    return _answer(await states.unsuspend_user(db, user_id, at=at, caller=caller))
+
+
+@router.post(
+    "/users/{user_id}/restore",
+    response_model=UserRead,
+    operation_id="restore_user",
+    summary="Restore a deleted account",
+    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, UserNotFound, *_WRITING)},
+)
+async def restore_user(caller: CanWriteUsers, user_id: UserId, db: Db, at: Now) -> Response:
+    """Let an account that waits for its erasure be there again. Of one that is not deleted nothing changes."""
+    return _answer(await states.restore_user(db, user_id, at=at, caller=caller))

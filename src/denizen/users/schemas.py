@@ -1,15 +1,17 @@
 """What goes in and comes out over HTTP. No schema that goes out has a field for a password or its hash."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Never
 from uuid import UUID
 
 from annotated_types import MaxLen
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError, to_json
 
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
-from denizen.core.text import Storable
+from denizen.core.text import Instant, Storable
+from denizen.users.models import MAX_REASON_LENGTH
 
 # How long names and passwords may be is for `core` to judge, which counts after normalising and tells the limit that
 # holds; here it is documented.
@@ -71,6 +73,22 @@ class UserCreate(UserBase):
     external_id: Annotated[ExternalId | None, Field(description="Needs the scope `users:write`.")] = None
 
 
+FLOWS: Final = {
+    "email": "your own address changes by POST /auth/change-email, once the new one is confirmed",
+    "password": "nobody but its owner chooses a password: POST /auth/change-password, or POST /auth/forgot-password",
+}
+"""What is changed elsewhere, and where."""
+
+
+def _elsewhere(name: str) -> BeforeValidator:
+    """Refuse a field as any that is none of an account's, but say where it is changed."""
+
+    def refuse(_: object) -> Never:
+        raise PydanticCustomError("extra_forbidden", "{flow}", {"flow": FLOWS[name]})
+
+    return BeforeValidator(refuse)
+
+
 class SignUpAsked(BaseModel):
     """What a stranger is told who has to prove his address first: the same, whether it is known here or not."""
 
@@ -91,6 +109,34 @@ class UserUpdate(BaseModel):
     external_id: ExternalId | None = None
     # `null` is refused: an account is active or not. The default means "not named", so it is kept out of the document.
     is_active: Annotated[bool, Field(json_schema_extra=lambda schema: schema.pop("default"))] = True
+    password: SkipJsonSchema[Annotated[None, _elsewhere("password")]] = None
+
+
+class OwnUpdate(BaseModel):
+    """What people change of their own account: a field that is named is set (`null` empties it), others stay."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Augusta Ada King"}]})
+
+    username: Username | None = None
+    full_name: FullName | None = None
+    email: SkipJsonSchema[Annotated[None, _elsewhere("email")]] = None
+    password: SkipJsonSchema[Annotated[None, _elsewhere("password")]] = None
+
+
+class Suspension(BaseModel):
+    """Why, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "Chargeback under review"}]})
+
+    reason: Annotated[
+        str | None,
+        MaxLen(MAX_REASON_LENGTH),
+        Storable,
+        Field(description="For administrators; it is never shown to him."),
+    ] = None
+    until: Annotated[
+        Instant | None, Field(description="When it ends by itself; without it, when somebody ends it.")
+    ] = None
 
 
 class UserRead(BaseModel):
@@ -106,6 +152,9 @@ class UserRead(BaseModel):
                     "full_name": "Ada Lovelace",
                     "external_id": None,
                     "is_active": True,
+                    "email_verified_at": "2026-11-22T09:31:07.654321Z",
+                    "suspended_at": None,
+                    "suspended_until": None,
                     "created_at": "2026-11-22T09:30:00.123456Z",
                     "updated_at": "2026-11-22T09:30:00.123456Z",
                     "version": 1,
@@ -120,6 +169,13 @@ class UserRead(BaseModel):
     full_name: str | None
     external_id: str | None
     is_active: bool
+    email_verified_at: Annotated[
+        datetime | None, Field(description="When its owner proved to read mail at `email`; `null` for not yet.")
+    ]
+    suspended_at: Annotated[datetime | None, Field(description="When it was suspended; `null` for not.")]
+    suspended_until: Annotated[
+        datetime | None, Field(description="When that ends, or ended, by itself; `null` for when somebody ends it.")
+    ]
     created_at: datetime
     updated_at: datetime
     version: Annotated[int, Field(description="Counts the changes; the `ETag` of the account.")]

@@ -1,4 +1,9 @@
-"""Acts on accounts that are more than one statement: opening one, changing its names."""
+"""Acts on accounts that are more than one statement: opening one, changing it; what moves it from one state to another
+is in `states`.
+
+Those that take a `caller` ask whether he may do that to this account (`core.events.guard`); that he may do such
+things at all, whoever calls them has asked. `None` is the operator, or a host's own code, and may.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope
-from denizen.core.events import record
+from denizen.core.events import guard, record
 from denizen.core.hashing import Lane
-from denizen.core.identifiers import Identity, UsernameInvalid, clean_username, identify
+from denizen.core.identifiers import Identity, email_key, identify
 from denizen.core.rates import address_key, enforce
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
-from denizen.users import crud
+from denizen.users import crud, plans
 from denizen.users.crud import Row
 from denizen.users.errors import SignUpClosed
-from denizen.users.events import (
-    EmailChanged,
-    EmailProved,
-    PasswordChanged,
-    SignedUp,
-    UserCreated,
-    UserDeleted,
-    UserUpdated,
-)
+from denizen.users.events import EmailChanged, SignedUp, UserCreated, UserUpdated
 from denizen.users.models import User
-from denizen.users.schemas import READ_FIELDS, UserCreate, UserUpdate
+from denizen.users.schemas import READ_FIELDS, OwnUpdate, UserCreate, UserUpdate
 
 
 async def sign_up(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User | None:
@@ -190,19 +187,23 @@ def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addres
 async def change_user(
     db: AsyncSession,
     user_id: UUID,
-    data: UserUpdate,
+    data: UserUpdate | OwnUpdate,
     *,
     versions: AbstractSet[int] | None,
     at: datetime,
     many: bool = False,
+    caller: Caller | None = None,
 ) -> Row:
     """Set the fields that `data` names; where it names none nothing changes, not even the version.
+
+    An address that an administrator sets has been proved by nobody, and what was sent to the old one opens nothing now.
 
     Args:
         db: a writing session.
         versions: those that may be changed (`If-Match`), or `None` for whichever there is.
         at: becomes `updated_at`.
         many: as for `store_account`.
+        caller: who asks.
 
     Returns:
         The account after the change, in the order of `READ_FIELDS`.
@@ -211,9 +212,15 @@ async def change_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
+        Invalid: his own account, and a field that nobody sets on his own.
+        NotWhileImpersonating: an address, by somebody in somebody else's place.
+        BeyondCaller: an account that may do what the caller may not.
     """
     named = data.model_dump(include=data.model_fields_set)
+    plans.check_change(caller, user_id, named)
+    await guard(db, caller, [user_id])
     values: dict[str, Any] = dict(named)
+    old_email: str | None = None
     if not named or named.keys() & {"username", "email"}:
         # The two names are judged together (a username with an @ must be the same person's address), so the other one
         # is needed, and held.
@@ -223,108 +230,15 @@ async def change_user(
         before = dict(zip(READ_FIELDS, held, strict=True))
         identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
         values |= identity._asdict()
+        if "email" in named and identity.email_key != (before["email"] and email_key(before["email"])):
+            values["email_verified_at"] = None
+            old_email = before["email"]
     row = await crud.update_user(db, user_id, values, versions=versions, at=at)
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
     await record(db, UserUpdated(user_id, tuple(sorted(named)), after=named))
+    if "email_verified_at" in values:
+        changed = EmailChanged(user_id, "administrator", before={"email": old_email}, after={"email": values["email"]})
+        await record(db, changed)
     return row
-
-
-async def set_password(
-    accounts: Accounts,
-    db: AsyncSession,
-    user_id: UUID,
-    password_hash: str | None,
-    *,
-    way: str,
-    keep: UUID | None = None,
-    at: datetime,
-) -> Row:
-    """Give an account another password, or none; what was signed in with the old one ends.
-
-    Args:
-        accounts: where.
-        db: a writing session; it is not committed.
-        user_id: whose; the caller has asked whether it is his to set.
-        password_hash: made before the transaction began; `None` for no password any more.
-        way: how, as of `PasswordChanged`.
-        keep: the one session that goes on; `None` for none.
-        at: becomes `updated_at`.
-
-    Raises:
-        UserNotFound: there is no such account.
-    """
-    row = await crud.update_user(db, user_id, {"hashed_password": password_hash}, versions=None, at=at)
-    await record(db, PasswordChanged(user_id, way, keep))
-    return row
-
-
-async def prove_email(db: AsyncSession, user: User, *, at: datetime, password_hash: str | None = None) -> Row:
-    """Note that somebody has shown to read mail at the account's address.
-
-    Before the first proof the account may have been made by anybody, in the hope that its owner will use it one day. So
-    that one ends every password, session, key and pending change from before; a later one ends nothing.
-
-    Args:
-        db: a writing session, in which the account is held; it is not committed.
-        user: as it was then.
-        at: now.
-        password_hash: of the password that he chose along with it, in place of whichever there was.
-    """
-    first = user.email_verified_at is None
-    if not first and password_hash is None:
-        return crud.row_of(user)
-    values = {"hashed_password": password_hash, "email_verified_at": user.email_verified_at or at}
-    row = await crud.update_user(db, user.id, values, versions=None, at=at)
-    if first:
-        await record(db, EmailProved(user.id, first=True))
-    if password_hash is not None or user.hashed_password is not None:
-        await record(db, PasswordChanged(user.id, "removed" if password_hash is None else "reset"))
-    return row
-
-
-async def set_email(db: AsyncSession, user: User, email: str, *, way: str, at: datetime, **values: Any) -> Row:
-    """Give an account an address that somebody has shown to read mail at. A username that is the address follows it.
-
-    Args:
-        db: a writing session, in which the account is held; it is not committed.
-        user: as it was then.
-        email: as `clean_email` returns it.
-        way: how, as of `EmailChanged`.
-        at: becomes `updated_at`.
-        values: other columns of `User` that are set with it.
-
-    Raises:
-        EmailTaken, UsernameTaken, UsernameTooSimilar: as the database decides.
-    """
-    identity = identify(_following(user.username, email), email)
-    told = {**identity._asdict(), "email_verified_at": at, **values}
-    row = await crud.update_user(db, user.id, told, versions=None, at=at)
-    shown = dict(zip(READ_FIELDS, row, strict=True))
-    await search.update_entry(db, user.id, *(shown[name] for name in FOUND_BY))
-    await record(db, EmailChanged(user.id, way, before={"email": user.email}, after={"email": email}))
-    return row
-
-
-def _following(username: str | None, email: str) -> str | None:
-    """Give the username that goes with a new address: an address as username is the person's own, or none at all."""
-    if username is None or "@" not in username:
-        return username
-    try:
-        return clean_username(email)
-    except UsernameInvalid:  # an address may be longer than a username
-        return None
-
-
-async def erase_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> None:
-    """Delete an account and, through their foreign keys, the rows that belong to it.
-
-    Raises:
-        UserNotFound, UserChanged: nothing to delete, or none of those versions.
-    """
-    number = await search.get_number(db, user_id)
-    # Told first, while what belongs to the account is there: whether he is the last administrator is seen by his role.
-    await record(db, UserDeleted(user_id))
-    await crud.delete_user(db, user_id, versions=versions)
-    await search.forget_number(db, number)

@@ -40,6 +40,11 @@ _ADDED = {
     "erase_at": _INSTANT,
 }
 _ERASE_AT = "ix_denizen_users_erase_at"
+_LOOK_AT_THEM = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM denizen_users) THEN ANALYZE denizen_users (deleted_at, erase_at); END IF;
+END $$
+"""
 
 
 def _widen_users() -> None:
@@ -48,6 +53,9 @@ def _widen_users() -> None:
         op.add_column("denizen_users", sa.Column(name, kind, nullable=True))
     deleted = sa.text("erase_at IS NOT NULL")
     op.create_index(op.f(_ERASE_AT), "denizen_users", ["erase_at"], sqlite_where=deleted, postgresql_where=deleted)
+    if op.get_context().dialect.name == "postgresql":
+        # Of a new column it would believe that nearly nobody has none, and plan lists of who is not deleted as short.
+        op.execute(_LOOK_AT_THEM)
 
 
 def _create_roles() -> None:

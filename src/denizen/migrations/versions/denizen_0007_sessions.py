@@ -63,6 +63,7 @@ def _create_refresh_tokens() -> None:
     op.create_table(
         table,
         sa.Column("token_digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("family_digest", sa.LargeBinary(32), nullable=False),
         sa.Column("session_id", _UUID, nullable=False),
         sa.Column("issued_at", _INSTANT, nullable=False),
         sa.Column("spent_at", _INSTANT, nullable=True),
@@ -74,7 +75,9 @@ def _create_refresh_tokens() -> None:
             ondelete="CASCADE",
         ),
         sa.CheckConstraint("length(token_digest) = 32", name=op.f(f"ck_{table}_token_digest_length")),
+        sa.CheckConstraint("length(family_digest) = 32", name=op.f(f"ck_{table}_family_digest_length")),
     )
+    op.create_index(op.f(f"ix_{table}_family_digest"), table, ["family_digest"])
     op.create_index(op.f(f"ix_{table}_session_id"), table, ["session_id"])
 
 
@@ -83,6 +86,7 @@ def _create_signing_keys() -> None:
     op.create_table(
         table,
         sa.Column("id", _UUID, nullable=False),
+        sa.Column("predecessor_id", _UUID, nullable=False),
         sa.Column("algorithm", sa.String(16), nullable=False),
         sa.Column("public", sa.Text(), nullable=False),
         sa.Column("private", sa.LargeBinary(), nullable=False),
@@ -92,6 +96,7 @@ def _create_signing_keys() -> None:
         sa.Column("published_until", _INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
     )
+    op.create_index(op.f(f"uq_{table}_predecessor_id"), table, ["predecessor_id"], unique=True)
 
 
 def downgrade() -> None:

@@ -44,11 +44,9 @@ def _create_audit() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
         sa.CheckConstraint("length(group_digest) = 32", name=op.f(f"ck_{table}_group_digest_length")),
     )
-    op.create_index(op.f(f"ix_{table}_action_id"), table, ["action", "id"])
-    op.create_index(op.f(f"ix_{table}_actor_id_id"), table, ["actor_id", "id"])
-    op.create_index(op.f(f"ix_{table}_at"), table, ["at"])
-    op.create_index(op.f(f"ix_{table}_outcome_id"), table, ["outcome", "id"])
-    op.create_index(op.f(f"ix_{table}_subject_id_id"), table, ["subject_id", "id"])
+    op.create_index(op.f(f"ix_{table}_at_id"), table, ["at", "id"])
+    for column in ("action", "actor_id", "outcome", "subject_id"):
+        op.create_index(op.f(f"ix_{table}_{column}_at_id"), table, [column, "at", "id"])
     op.create_index(op.f(f"uq_{table}_group_digest"), table, ["group_digest"], unique=True)
 
 

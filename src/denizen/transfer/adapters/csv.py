@@ -30,11 +30,13 @@ from denizen.transfer.errors import (
     RowTooLong,
     VersionInvalid,
 )
-from denizen.transfer.schemas import COLUMNS, TEXTS, ImportOptions, Row, unknown_columns
+from denizen.transfer.schemas import COLUMNS, IGNORED, TEXTS, ImportOptions, Row, unknown_columns
 
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_LINES: Final = 10_000
 """In one row."""
+_MAX_COLUMNS: Final = 1_000
+"""A line of a megabyte can have a million, and to look at each would take all others' time for seconds."""
 
 _SEPARATOR_HINT: Final = re.compile(r"sep=([^\w\"])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+')
@@ -66,7 +68,8 @@ def restore(text: str) -> str:
 
 
 def _name(text: str) -> str | None:
-    return restore(text.strip()) or None
+    name = text.strip()
+    return (restore(name) if name[:1] == "'" else name) or None
 
 
 def _boolean(text: str) -> bool:
@@ -284,6 +287,8 @@ class CsvReader:
             return
         candidates = [_split_header(text, each) for each in ([self._delimiter] if self._delimiter else _DELIMITERS)]
         delimiter, found = max(candidates, key=lambda each: len(set(self._named(each[1])).intersection(COLUMNS)))
+        if len(found) < 2 and any(text.count(each) >= _MAX_COLUMNS for each, _ in candidates):
+            raise HeaderMissing(f"The first line names more than {_MAX_COLUMNS:,} columns.")
         names = self._named(found)
         self._check_header(found, names)
         self._delimiter, self._width = delimiter, len(names)
@@ -307,13 +312,13 @@ class CsvReader:
         if len(set(known)) < len(known):
             twice = next(name for name in known if known.count(name) > 1)
             raise ColumnRepeated(f"The column {twice} is there twice.", field=twice)
-        unknown = [name for name in names if name and name not in COLUMNS]
+        unknown = [name for name in names if name and name not in COLUMNS and name not in IGNORED]
         if unknown and not self._ignore_unknown:
             raise unknown_columns(unknown)
 
 
 def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
-    fields = _Fields(delimiter, len(text))
+    fields = _Fields(delimiter, _MAX_COLUMNS - 1)
     try:
         if not fields.take(text, ""):
             return delimiter, []

@@ -85,9 +85,10 @@ class Lines:
         return data.removeprefix(_BOM)
 
     def _decide(self, data: bytes) -> bool:
-        """Find out what ends a line, once there is enough to tell."""
-        if b"\n" in data:
+        """Find out what ends a line, once there is enough to tell; by that much alone, in whichever pieces it came."""
+        beginning = data[:_UNDECIDED_BYTES]
+        if b"\n" in beginning:
             self.end = b"\n"
-        elif len(data) > _UNDECIDED_BYTES:
-            self.end = b"\r" if b"\r" in data else b"\n"
+        elif len(beginning) == _UNDECIDED_BYTES:
+            self.end = b"\r" if b"\r" in beginning[:-1] else b"\n"  # one at the end may be half of a CRLF
         return bool(self.end)

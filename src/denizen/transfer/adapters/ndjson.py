@@ -18,7 +18,7 @@ from denizen.transfer.errors import (
     RowRefused,
     RowTooLong,
 )
-from denizen.transfer.schemas import COLUMNS, Row, RowResult, unknown_columns
+from denizen.transfer.schemas import COLUMNS, IGNORED, Row, RowResult, unknown_columns
 
 _KNOWN: Final = frozenset(COLUMNS)
 _BLANK: Final = b" \t\r\n"
@@ -84,7 +84,7 @@ class NdjsonReader:
         unknown = values.keys() - _KNOWN
         if not unknown:
             return values
-        if not self._ignore_unknown:
+        if not self._ignore_unknown and (unknown := unknown - IGNORED):
             if first:
                 raise unknown_columns(sorted(unknown))
             raise MemberUnknown("This row has a member that accounts do not have.")

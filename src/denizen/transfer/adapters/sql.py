@@ -15,7 +15,8 @@ from denizen.transfer.schemas import TEXTS, Format
 
 Kind = Literal["sqlite", "postgresql"]
 
-_TIMES: Final = frozenset({"created_at", "updated_at"})
+_MAYBE_TIMES: Final = frozenset({"email_verified_at", "suspended_at", "suspended_until"})
+_TIMES: Final = frozenset({"created_at", "updated_at", *_MAYBE_TIMES})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "")
 """What `neutralise` looks for behind the apostrophes that a text begins with; at last its end."""
 
@@ -28,7 +29,7 @@ def line(form: Format, columns: Sequence[str], kind: Kind) -> str:
 
     Args:
         form: of the file.
-        columns: names of the table's columns; those of `TEXTS` and `hashed_password` may be NULL, the others are not.
+        columns: names of the table's columns; see `_may_be_null`.
         kind: of the database.
     """
     if form == "ndjson" and kind == "sqlite":
@@ -38,7 +39,7 @@ def line(form: Format, columns: Sequence[str], kind: Kind) -> str:
     if form == "csv":
         shown = [_cell(name, value, kind) for name, value in zip(columns, values, strict=True)]
         return _joined(",".join(_PLACE for _ in columns) + "\r\n", shown, kind)
-    quote = dict.fromkeys((*_TIMES, "id"), '"')
+    quote = dict.fromkeys((*(_TIMES - _MAYBE_TIMES), "id"), '"')
     members = ",".join(f'"{name}":{quote.get(name, "")}{_PLACE}{quote.get(name, "")}' for name in columns)
     shown = [_json_text(name, value) for name, value in zip(columns, values, strict=True)]
     return _joined(f"{{{members}}}\n", shown, kind)
@@ -68,6 +69,8 @@ def _json_value(name: str) -> str:
 
 def _json_text(name: str, value: str) -> str:
     """Give a column as JSON on PostgreSQL, whose `row_to_json` takes half as long again."""
+    if name in _MAYBE_TIMES:
+        return f"coalesce('\"' || {value} || '\"', 'null')"
     return f"coalesce(CAST(to_json({value}) AS text), 'null')" if _may_be_null(name) else value
 
 
@@ -78,6 +81,8 @@ def _cell(name: str, value: str, kind: Kind) -> str:
     """
     if not _may_be_null(name):
         return value
+    if name in _MAYBE_TIMES:
+        return f"coalesce({value}, '')"
     mark = ""
     if name in TEXTS:
         formula = ", ".join(_literal(each, kind) for each in _FORMULA)
@@ -87,7 +92,7 @@ def _cell(name: str, value: str, kind: Kind) -> str:
 
 
 def _may_be_null(name: str) -> bool:
-    return name in TEXTS or name == "hashed_password"
+    return name in TEXTS or name in _MAYBE_TIMES or name == "hashed_password"
 
 
 _NEEDS_QUOTES: Final[Mapping[Kind, Callable[[str], str]]] = {

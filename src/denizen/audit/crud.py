@@ -1,0 +1,108 @@
+"""Every SQL statement about what happened. None changes an entry, but for the count of those that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.audit.models import AuditDetail, AuditEntry
+from denizen.audit.schemas import AuditQuery
+
+_QUIETLY: Final = {"synchronize_session": False}
+_INSERT_ENTRY: Final = insert(AuditEntry.__table__)  # type: ignore[arg-type]  # a Table, declared as FromClause
+_INSERT_DETAIL: Final = insert(AuditDetail.__table__)  # type: ignore[arg-type]  # likewise
+
+COLUMNS: Final = (
+    "id",
+    "at",
+    "action",
+    "outcome",
+    "actor_kind",
+    "actor_id",
+    "credential_id",
+    "impersonator_id",
+    "subject_kind",
+    "subject_id",
+    "request_id",
+    "count",
+    "facts",
+)
+_FILTERS: Final = ("actor_id", "subject_id", "action", "outcome")
+
+
+async def create_entry(db: AsyncSession, entry: dict[str, Any], details: Sequence[dict[str, Any]]) -> None:
+    """Write what happened, and beside it what is personal about it."""
+    await db.execute(_INSERT_ENTRY, entry)
+    if details:
+        await db.execute(_INSERT_DETAIL, list(details))
+
+
+def _counting(into: Any) -> Any:
+    """Build the statement that writes an entry which counts, or counts on in the one there is."""
+    new = into(AuditEntry.__table__)
+    return new.on_conflict_do_update(
+        index_elements=[AuditEntry.group_digest],
+        set_={"count": AuditEntry.count + new.excluded.count, "at": new.excluded.at},
+    ).returning(AuditEntry.id)
+
+
+_COUNT: Final = {"sqlite": _counting(sqlite.insert), "postgresql": _counting(postgresql.insert)}
+
+
+async def count_entry(db: AsyncSession, entry: dict[str, Any], detail: dict[str, Any]) -> None:
+    """Write an entry that stands for `count` refusals, or add them to the one of the same group."""
+    statement = _COUNT[(await db.connection()).dialect.name]
+    found = (await db.execute(statement, entry)).scalar_one()
+    if found == entry["id"]:
+        await db.execute(_INSERT_DETAIL, detail)
+
+
+def page_of(query: AuditQuery, *, limit: int, before: tuple[datetime, UUID] | None) -> Any:
+    """Build the statement of a page, the newest first: rows of `COLUMNS`.
+
+    Args:
+        query: which.
+        limit: how many at most.
+        before: time and id of the last one seen.
+    """
+    statement = select(*(getattr(AuditEntry, name) for name in COLUMNS)).limit(limit)
+    statement = statement.order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+    for name in _FILTERS:
+        if (value := getattr(query, name)) is not None:
+            statement = statement.where(getattr(AuditEntry, name) == value)
+    if query.since is not None:
+        statement = statement.where(AuditEntry.at >= query.since)
+    if query.until is not None:
+        statement = statement.where(AuditEntry.at < query.until)
+    if before is not None:
+        at, entry_id = before
+        later = or_(AuditEntry.at < at, and_(AuditEntry.at == at, AuditEntry.id < entry_id))
+        statement = statement.where(AuditEntry.at <= at, later)
+    return statement
+
+
+async def list_entries(
+    db: AsyncSession, query: AuditQuery, *, limit: int, before: tuple[datetime, UUID] | None
+) -> list[Any]:
+    """Return entries, the newest first; see `page_of`."""
+    return list(await db.execute(page_of(query, limit=limit, before=before)))
+
+
+async def list_details(db: AsyncSession, ids: Sequence[UUID]) -> list[Any]:
+    """Return `(entry_id, facts)` of what is personal about some entries, in the order of their writing."""
+    query = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.entry_id.in_(ids))
+    return list(await db.execute(query.order_by(AuditDetail.id)))
+
+
+async def delete_old(db: AsyncSession, *, before: datetime, limit: int) -> int:
+    """Delete entries of before an instant, the oldest first; give how many that were, at most `limit`."""
+    old = select(AuditEntry.id).where(AuditEntry.at < before).order_by(AuditEntry.at, AuditEntry.id)
+    old = old.limit(limit).with_for_update(skip_locked=True)
+    gone = delete(AuditEntry).where(AuditEntry.id.in_(old)).returning(AuditEntry.id)
+    return len((await db.execute(gone.execution_options(**_QUIETLY))).all())

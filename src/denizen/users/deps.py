@@ -1,0 +1,74 @@
+"""What routes ask for by annotation: the person who calls; and what they ask about somebody else's account."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
+from denizen.core.deps import Bearer
+from denizen.users.errors import UserNotFound
+
+
+class PersonBearer(Bearer):
+    """Recognises a person: one who has signed in, or whose key it is. An operator's key is nobody's."""
+
+    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # as of `Bearer`
+        """Recognise the person, or refuse.
+
+        Raises:
+            SessionNeeded: the key of no person; else as `Bearer`.
+        """
+        caller = await super().__call__(request)
+        assert caller is not None  # noqa: S101  (it is not optional here)
+        own_id(caller)
+        return caller
+
+
+CurrentPerson = Annotated[Caller, Depends(PersonBearer())]
+
+
+def own_id(caller: Caller) -> UUID:
+    """Give the id of whoever calls.
+
+    Raises:
+        SessionNeeded: an operator's key.
+    """
+    if caller.user_id is None:
+        raise SessionNeeded("This is about the account of whoever calls: sign in for it, this key has no account.")
+    return caller.user_id
+
+
+def must_reach(caller: Caller, user_id: UUID, scope: Scope) -> None:
+    """Let somebody come to his own account, and to others with `scope`.
+
+    Raises:
+        UserNotFound: he may not know whether there is such an account.
+        ScopeMissing: he may know, and lacks the scope.
+    """
+    if caller.is_self(user_id) or caller.may(scope):
+        return
+    if not (caller.may(Scope.USERS_READ) or caller.may(Scope.USERS_WRITE)):
+        raise UserNotFound("User not found")
+    caller.must(scope)
+
+
+def must_be_fresh(accounts: Accounts, caller: Caller) -> None:
+    """Let somebody do to his own account what cannot be undone.
+
+    Raises:
+        SessionNeeded: a key, even his own.
+        NotWhileImpersonating: somebody in his place.
+        ReauthenticationNeeded: he proved who he is too long ago.
+    """
+    if caller.kind != "session":
+        raise SessionNeeded("Sign in for this: a key is not enough.")
+    if caller.impersonator_id is not None:
+        raise NotWhileImpersonating("This is for the owner of the account alone.")
+    recent = accounts.clock() - timedelta(seconds=accounts.settings.reauthentication_timeout)
+    if caller.authenticated_at is None or caller.authenticated_at < recent:
+        raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")

@@ -1,0 +1,187 @@
+"""What moves an account from one state to another: suspending it, deleting it in two steps, restoring and erasing it.
+
+Who may is asked as in `service`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller
+from denizen.core.errors import Invalid
+from denizen.core.events import guard, record
+from denizen.search import crud as search
+from denizen.search.models import FOUND_BY
+from denizen.users import crud, plans
+from denizen.users.crud import Row
+from denizen.users.errors import UserInUse
+from denizen.users.events import UserDeleted, UserErased, UserRestored, UserSuspended, UserUnsuspended
+from denizen.users.schemas import READ_FIELDS
+
+
+async def suspend_user(
+    db: AsyncSession,
+    user_id: UUID,
+    *,
+    reason: str | None = None,
+    until: datetime | None = None,
+    at: datetime,
+    caller: Caller | None = None,
+) -> Row:
+    """Let nobody sign in to an account, and end what is signed in, until somebody ends that or `until` has come. Of one
+    that is suspended already, this is the new reason and the new end.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        reason: for administrators.
+        until: when it ends by itself; `None` for not.
+        at: now.
+        caller: who asks.
+
+    Raises:
+        UserNotFound: there is none.
+        OwnAccount: his own.
+        Invalid: `until` has passed.
+        BeyondCaller: as `change_user`.
+    """
+    plans.not_on_oneself(caller, user_id)
+    if until is not None and until <= at:
+        raise Invalid("until: lies in the past.", field="until")
+    await guard(db, caller, [user_id])
+    values = {"suspended_at": at, "suspended_until": until, "suspension_reason": reason}
+    row = await crud.update_user(db, user_id, values, versions=None, at=at)
+    await record(db, UserSuspended(user_id, until, after={"reason": reason} if reason else {}))
+    return row
+
+
+async def unsuspend_user(db: AsyncSession, user_id: UUID, *, at: datetime, caller: Caller | None = None) -> Row:
+    """End a suspension; where there is none nothing changes. Sign-ins that it ended stay so.
+
+    Raises:
+        UserNotFound, OwnAccount, BeyondCaller: as `suspend_user`.
+    """
+    plans.not_on_oneself(caller, user_id)
+    await guard(db, caller, [user_id])
+    row = await crud.lock_user(db, user_id, versions=None)
+    if dict(zip(READ_FIELDS, row, strict=True))["suspended_at"] is None:
+        return row
+    values = dict.fromkeys(("suspended_at", "suspended_until", "suspension_reason"))
+    row = await crud.update_user(db, user_id, values, versions=None, at=at)
+    await record(db, UserUnsuspended(user_id))
+    return row
+
+
+async def delete_user(
+    accounts: Accounts,
+    db: AsyncSession,
+    user_id: UUID,
+    *,
+    versions: AbstractSet[int] | None,
+    at: datetime,
+    caller: Caller | None = None,
+    erase: bool = False,
+) -> datetime | None:
+    """Hide an account from everybody, and erase it once `DENIZEN_DELETE_GRACE` is over: until then its names stay taken
+    and `restore_user` brings it back.
+
+    Args:
+        accounts: where.
+        db: a writing session.
+        user_id: whose.
+        versions: those that may be deleted (`If-Match`), or `None` for whichever there is.
+        at: now.
+        caller: who asks.
+        erase: at once, for good, and one that is hidden already as well.
+
+    Returns:
+        When it is erased; `None` for now.
+
+    Raises:
+        UserNotFound, UserChanged: nothing to delete, or none of those versions.
+        UserInUse: it could not be erased, now or later: a host's table keeps it.
+        NotWhileImpersonating, BeyondCaller: as `change_user`.
+    """
+    plans.not_in_anothers_place(caller)
+    await guard(db, caller, [user_id])
+    grace = timedelta(seconds=accounts.settings.delete_grace)
+    if erase or not grace:
+        await erase_user(db, user_id, versions=versions, hidden=erase)
+        return None
+    await crud.lock_user(db, user_id, versions=versions)
+    await crud.check_erasable(db, user_id)
+    values = {"deleted_at": at, "erase_at": at + grace}
+    await crud.update_user(db, user_id, values, versions=None, at=at)
+    await search.delete_entry(db, user_id)
+    await record(db, UserDeleted(user_id, at + grace))
+    return at + grace
+
+
+async def restore_user(db: AsyncSession, user_id: UUID, *, at: datetime, caller: Caller | None = None) -> Row:
+    """Let a deleted account be there again, as it was; of one that is not deleted nothing changes. Sign-ins, links and
+    keys that ended with it stay so.
+
+    Raises:
+        UserNotFound: there is none, or none any more.
+        NotWhileImpersonating, BeyondCaller: as `change_user`.
+    """
+    plans.not_in_anothers_place(caller)
+    await guard(db, caller, [user_id])
+    row, was_deleted = await crud.restore_user(db, user_id, at=at)
+    if was_deleted:
+        shown = dict(zip(READ_FIELDS, row, strict=True))
+        await search.create_entry(db, user_id, *(shown[name] for name in FOUND_BY))
+        await record(db, UserRestored(user_id))
+    return row
+
+
+async def erase_user(
+    db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, hidden: bool = False
+) -> None:
+    """Erase an account at once and for good and, through their foreign keys, the rows that belong to it.
+
+    Args:
+        db: a writing session.
+        user_id: whose.
+        versions: those that may be erased, or `None` for whichever there is.
+        hidden: whether it may be one that was deleted before.
+
+    Raises:
+        UserNotFound, UserChanged: nothing to erase, or none of those versions.
+        UserInUse: rows that are not ours keep it.
+    """
+    number = await search.get_number(db, user_id)
+    if not await crud.hold_user(db, user_id, versions=versions, hidden=hidden):
+        # Told before it is done, while what belongs to the account is there: who hears of it sees what roles it has.
+        await record(db, UserDeleted(user_id))
+    await crud.delete_user(db, user_id, versions=versions, hidden=hidden)
+    await search.forget_number(db, number)
+    await record(db, UserErased(user_id))
+
+
+_AT_ONCE: Final = 100
+"""Accounts that are erased in one transaction, with all that belongs to them."""
+
+_POSTPONED: Final = timedelta(days=1)
+
+
+async def erase_due(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+    """Erase deleted accounts whose time has come, `limit` at most, a hundred at most; give how many that were.
+
+    One that somebody's table keeps by now is tried again a day later.
+    """
+    erased = 0
+    for user_id in await crud.list_due(db, at=at, limit=min(limit, _AT_ONCE)):
+        try:
+            await erase_user(db, user_id, versions=None, hidden=True)
+        except UserInUse:
+            await crud.postpone_erasure(db, user_id, until=at + _POSTPONED)
+        else:
+            erased += 1
+    return erased

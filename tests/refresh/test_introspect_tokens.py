@@ -1,0 +1,159 @@
+"""Services ask what a token is good for (RFC 7662), and hear nothing of one that opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from httpx import AsyncClient
+from sqlalchemy import select
+
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Scope
+from denizen.core.tokens import new_token
+from denizen.roles.models import Role, UserRole
+from denizen.sessions.service import end_sessions
+from tests.conftest import BASE_URL, Clock, MakeKey
+from tests.refresh.conftest import GiveTokens, Person, SignIn
+
+Ask = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+async def ask(client: AsyncClient, make_key: MakeKey) -> Ask:
+    """Ask as a service does."""
+    headers = await make_key(Scope.TOKENS_INTROSPECT)
+
+    async def introspect(token: str) -> dict[str, Any]:
+        answer = await client.post("/auth/introspect", data={"token": token}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    return introspect
+
+
+async def give_role(accounts: Accounts, person: Person, *permissions: str) -> None:
+    at = accounts.clock()
+    async with accounts.writing() as db:
+        role = Role(name="clerk", description="", permissions=list(permissions), created_at=at, updated_at=at)
+        db.add(role)
+        await db.flush()
+        db.add(UserRole(user_id=UUID(person.id), role_id=role.id, granted_at=at))
+
+
+async def test_a_session_is_described(accounts: Accounts, sign_in: SignIn, ask: Ask, clock: Clock) -> None:
+    person = await sign_in()
+    await give_role(accounts, person, "users:read", "shop:sell")
+
+    assert await ask(person.session) == {
+        "active": True,
+        "kind": "session",
+        "token_type": "Bearer",
+        "iss": BASE_URL,
+        "scope": "shop:sell users:read",
+        "client_id": BASE_URL,
+        "exp": int(clock().timestamp()) + 90 * 86400,
+        "sub": person.id,
+        "sid": str(person.session_id),
+    }
+
+
+async def test_a_key_is_described(make_key: MakeKey, client: AsyncClient, ask: Ask) -> None:
+    headers = await make_key(Scope.USERS_READ, Scope.USERS_WRITE)
+    key = (await client.get("/keys/current", headers=headers)).json()
+
+    assert await ask(headers["Authorization"].removeprefix("Bearer ")) == {
+        "active": True,
+        "kind": "key",
+        "token_type": "Bearer",
+        "iss": BASE_URL,
+        "scope": "users:read users:write",
+        "client_id": key["id"],
+    }
+
+
+async def test_an_access_token_is_described_while_its_session_goes_on(
+    accounts: Accounts, sign_in: SignIn, give_tokens: GiveTokens, ask: Ask, clock: Clock
+) -> None:
+    """Signed out, it is not active at once, though services that check it by themselves take it for a minute more."""
+    person = await sign_in()
+    await give_role(accounts, person, "users:read")
+    access = (await give_tokens(person))["access_token"]
+
+    told = await ask(access)
+    async with accounts.writing() as db:
+        await end_sessions(db, UUID(person.id), reason="signed out")
+
+    assert {name: told[name] for name in ("active", "kind", "sub", "sid", "scope", "aud", "exp")} == {
+        "active": True,
+        "kind": "access_token",
+        "sub": person.id,
+        "sid": str(person.session_id),
+        "scope": "users:read",
+        "aud": BASE_URL,
+        "exp": int(clock().timestamp()) + 60,
+    }
+    assert await ask(access) == {"active": False}
+
+
+async def test_what_was_taken_away_is_not_told(
+    accounts: Accounts, sign_in: SignIn, give_tokens: GiveTokens, ask: Ask
+) -> None:
+    person = await sign_in()
+    await give_role(accounts, person, "users:read", "users:write")
+    access = (await give_tokens(person))["access_token"]
+    async with accounts.writing() as db:
+        role = (await db.scalars(select(Role).where(Role.name == "clerk"))).one()
+        role.permissions = ["users:read"]
+
+    assert (await ask(access))["scope"] == "users:read"
+
+
+async def test_what_opens_nothing_is_not_active_and_all_answers_are_alike(
+    sign_in: SignIn, give_tokens: GiveTokens, ask: Ask, clock: Clock
+) -> None:
+    given = await give_tokens(await sign_in())
+    clock.turn(seconds=60)
+    others = [
+        given["access_token"],  # over
+        given["refresh_token"],  # opens a place of its own alone
+        *(new_token(prefix) for prefix in ("dzs_", "dzk_", "dzr_", "dzv_", "dzp_", "dzm_")),
+        "",
+        " ",
+        "nonsense",
+        "eyJhbGciOiJub25lIn0.e30.",
+        "x" * 100_000,
+        "\N{SNOWMAN}",
+    ]
+
+    for token in others:
+        assert await ask(token) == {"active": False}, token
+
+
+async def test_json_is_taken_as_well(client: AsyncClient, sign_in: SignIn, make_key: MakeKey) -> None:
+    person = await sign_in()
+    body = {"token": person.session, "token_type_hint": "access_token"}
+    headers = await make_key(Scope.TOKENS_INTROSPECT)
+
+    answer = await client.post("/auth/introspect", json=body, headers=headers)
+    half = await client.post(
+        "/auth/introspect",
+        content=b'{"token": "dzs_\\ud800"}',
+        headers={**headers, "Content-Type": "application/json"},
+    )
+
+    assert answer.json()["active"] is True
+    assert half.json() == {"active": False}
+
+
+async def test_asking_needs_the_scope(client: AsyncClient, sign_in: SignIn, make_key: MakeKey) -> None:
+    person = await sign_in()
+    body = {"token": person.session}
+
+    assert (await client.post("/auth/introspect", json=body)).status_code == 401
+    assert (await client.post("/auth/introspect", json=body, headers=person.headers)).status_code == 403
+    reader = await make_key(Scope.USERS_READ)
+    assert (await client.post("/auth/introspect", json=body, headers=reader)).json()["code"] == "scope_missing"
