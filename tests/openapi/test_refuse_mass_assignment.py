@@ -26,6 +26,7 @@ DECLARED = {
     ("RoleCreate", "permissions"),
     ("RoleUpdate", "permissions"),
     ("RoleSet", "roles"),
+    ("InvitationCreate", "roles"),
     ("KeyCreate", "scopes"),
 }
 """Which those are: whoever is let do that is asked for more than the body. One more is a decision."""
@@ -91,7 +92,9 @@ async def test_no_write_takes_a_field_that_it_does_not_declare(
         names = {name for name, _ in objects(api, body)}
         if any((name, field) in DECLARED for name in names):
             continue
-        there = path.replace("{user_id}", str(other.id)).replace("{role}", "none")
+        there = (
+            path.replace("{user_id}", str(other.id)).replace("{role}", "none").replace("{invitation_id}", str(other.id))
+        )
         assert "{" not in there, "give this test a value for the new parameter"
         refused = await client.request(verb, there, json={field: "x"}, headers=root.headers)
         assert refused.status_code == 422, (verb, path, refused.text)

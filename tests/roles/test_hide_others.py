@@ -11,6 +11,7 @@ from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
+from denizen.core.ids import new_id
 from denizen.keys.service import issue_key
 from denizen.sessions.service import recognise
 from tests.conftest import PATIENT, MakeKey, MakePerson
@@ -65,6 +66,7 @@ async def test_single_things_of_others_are_a_404(
     )
     job = started.headers["location"].rpartition("/")[2]
     theirs = {"user_id": other.id, "key_id": key.id, "session_id": session.id, "role": "admin", "job_id": job}
+    theirs["invitation_id"] = new_id()
     nobody = dict.fromkeys(theirs, "019a5c1e-7f00-7a11-8b22-3c33d44e55f6")
     routes = _singles()
     assert len(routes) >= 20

@@ -28,7 +28,7 @@ from denizen.core.auth import (
     SessionNeeded,
 )
 from denizen.core.cookies import CsrfFailed
-from denizen.core.deps import CanWriteUsers, Db, Here, Now, OptionalCaller
+from denizen.core.deps import Db, Here, Now, OptionalCaller
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid
@@ -40,6 +40,7 @@ from denizen.onetime.errors import LinkInvalid
 from denizen.pages.deps import Page, language_of, page
 from denizen.sessions.deps import FreshSession, OwnSession
 from denizen.sessions.errors import SignInFailed
+from denizen.users.deps import CanWriteUser
 from denizen.users.errors import EmailTaken, UserNotFound
 from denizen.users.schemas import UserRead, dump_user
 
@@ -199,7 +200,7 @@ async def change_password(
     ),
 )
 async def send_password_link(
-    accounts: Here, caller: CanWriteUsers, user_id: Annotated[str, Path(description="A UUIDv7.")], db: Db, at: Now
+    accounts: Here, caller: CanWriteUser, user_id: Annotated[str, Path(description="A UUIDv7.")], db: Db, at: Now
 ) -> Response:
     """Mail the owner of an account a link; nobody else sees it. When it is used, all his sessions end."""
     found = parse_id(user_id)

@@ -5,15 +5,28 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Path
+from fastapi import Depends, Path
 from pydantic import BeforeValidator
 
+from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, Scope
-from denizen.core.deps import requires
+from denizen.core.deps import Bearer, requires
 from denizen.core.ids import parse_id
 from denizen.invitations.errors import InvitationNotFound
 
 CanInvite = Annotated[Caller, requires(Scope.INVITATIONS_WRITE)]
+
+
+class _OneBearer(Bearer):
+    """The same, for one invitation; who may not is told that there is none."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who may not."""
+        if not caller.may(Scope.INVITATIONS_WRITE):
+            raise InvitationNotFound("Invitation not found")
+
+
+CanReachInvitation = Annotated[Caller, Depends(_OneBearer())]
 
 
 def _parse(text: object) -> UUID:

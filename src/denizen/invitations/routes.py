@@ -16,7 +16,7 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router, with_forms
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.invitations import crud, service
-from denizen.invitations.deps import CanInvite, InvitationId
+from denizen.invitations.deps import CanInvite, CanReachInvitation, InvitationId
 from denizen.invitations.errors import (
     InvitationBeyondInviter,
     InvitationEmailFixed,
@@ -108,7 +108,7 @@ async def list_invitations(
     summary="Read an invitation",
     responses=responses(*_AUTH, InvitationNotFound, *_ANY),
 )
-async def get_invitation(caller: CanInvite, invitation_id: InvitationId, reads: Reads) -> Response:
+async def get_invitation(caller: CanReachInvitation, invitation_id: InvitationId, reads: Reads) -> Response:
     """Read one invitation."""
     return _answer(await crud.read_invitation(reads, invitation_id))
 
@@ -120,7 +120,9 @@ async def get_invitation(caller: CanInvite, invitation_id: InvitationId, reads: 
     summary="Send an invitation again",
     responses=responses(*_AUTH, *_GIVING, InvitationNotFound, InvitationUsed, *_WRITING),
 )
-async def send_again(accounts: Here, caller: CanInvite, invitation_id: InvitationId, db: Db, at: Now) -> Response:
+async def send_again(
+    accounts: Here, caller: CanReachInvitation, invitation_id: InvitationId, db: Db, at: Now
+) -> Response:
     """Make another link and let it live as long as a new one; the one before opens nothing any more."""
     made, token = await service.send_again(accounts, db, invitation_id, caller=caller, at=at)
     link = None if made.email else service.invitation_link(accounts, token)
@@ -134,7 +136,7 @@ async def send_again(accounts: Here, caller: CanInvite, invitation_id: Invitatio
     summary="Take an invitation back",
     responses=responses(*_AUTH, InvitationNotFound, InvitationUsed, *_WRITING),
 )
-async def revoke_invitation(caller: CanInvite, invitation_id: InvitationId, db: Db, at: Now) -> None:
+async def revoke_invitation(caller: CanReachInvitation, invitation_id: InvitationId, db: Db, at: Now) -> None:
     """End an invitation at once. It stays listed for a while."""
     await service.revoke_invitation(db, invitation_id, at=at)
 
