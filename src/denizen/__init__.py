@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from denizen.core.errors import Invalid as Invalid
     from denizen.core.errors import NotFound as NotFound
     from denizen.core.errors import Unavailable as Unavailable
+    from denizen.sessions.deps import CurrentSession as CurrentSession
+    from denizen.sessions.deps import FreshSession as FreshSession
+    from denizen.sessions.deps import OwnSession as OwnSession
     from denizen.settings import Settings as Settings
     from denizen.settings import SettingsError as SettingsError
     from denizen.users.crud import get_user as get_user
@@ -49,6 +52,7 @@ _NAMES = {
     "denizen.core.auth": ("Caller", "Scope"),
     "denizen.core.deps": ("CurrentCaller", "Db", "Dependencies", "Here", "OptionalCaller", "ReadDb", "requires"),
     "denizen.core.errors": ("Conflict", "DenizenError", "Invalid", "NotFound", "Unavailable"),
+    "denizen.sessions.deps": ("CurrentSession", "FreshSession", "OwnSession"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.users.crud": ("get_user", "get_user_by_email"),
     "denizen.users.errors": ("EmailTaken", "UserInUse", "UserNotFound", "UsernameTaken"),
