@@ -266,6 +266,8 @@ def make_person(accounts: Accounts) -> MakePerson:
                 data = RoleCreate(name=f"of-{username}", permissions=set(permissions))
                 names.append((await define_role(db, data, caller=None, at=at)).name)
             await grant_roles(db, user.id, names, caller=None, at=at)
+            if not user.is_active:
+                return Person(user.id, username, {})
             _, token = await open_session(accounts, db, user.id, method="password", at=at)
         return Person(user.id, username, {"Authorization": f"Bearer {token}"})
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from denizen.users.crud import get_user as get_user
     from denizen.users.crud import get_user_by_email as get_user_by_email
     from denizen.users.errors import EmailTaken as EmailTaken
+    from denizen.users.errors import UserInUse as UserInUse
     from denizen.users.errors import UsernameTaken as UsernameTaken
     from denizen.users.errors import UserNotFound as UserNotFound
     from denizen.users.models import User as User
@@ -50,7 +51,7 @@ _NAMES = {
     "denizen.core.errors": ("Conflict", "DenizenError", "Invalid", "NotFound", "Unavailable"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.users.crud": ("get_user", "get_user_by_email"),
-    "denizen.users.errors": ("EmailTaken", "UserNotFound", "UsernameTaken"),
+    "denizen.users.errors": ("EmailTaken", "UserInUse", "UserNotFound", "UsernameTaken"),
     "denizen.users.models": ("User",),
     "denizen.users.schemas": ("UserRead", "UserUpdate"),
     "denizen.users.service": ("change_user", "create_account"),

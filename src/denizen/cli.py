@@ -133,8 +133,7 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
     access_log: Annotated[bool | None, typer.Option("--access-log/--no-access-log", help="Log every request.")] = None,
 ) -> None:
-    """Run the server. Where there is no SQLite database yet it makes one, and while there is no administrator a link
-    to become one.
+    """Run the server. It makes the SQLite database if there is none, and while there is no administrator a link.
 
     Example: denizen serve
 

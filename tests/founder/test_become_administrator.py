@@ -14,7 +14,7 @@ from denizen.core.tokens import new_token
 from denizen.founder.service import offer_first_administrator
 from denizen.roles.models import ADMIN
 from denizen.roles.service import grant_roles
-from tests.conftest import Clock, MakeUser
+from tests.conftest import PATIENT, Clock, MakeUser
 
 PATH = "/auth/first-administrator"
 
@@ -27,6 +27,11 @@ def person(token: str, **fields: Any) -> dict[str, Any]:
         "password": "correct horse battery",
         **fields,
     }
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return PATIENT
 
 
 @pytest.fixture

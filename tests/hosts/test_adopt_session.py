@@ -21,6 +21,7 @@ from denizen import (
     UserUpdate,
     change_user,
     create_account,
+    delete_user,
     erase_user,
     install,
 )
@@ -29,6 +30,7 @@ from denizen.core.events import Event
 from denizen.core.feature import Feature
 from denizen.core.hashing import NullHasher
 from denizen.features import FEATURES
+from denizen.users.errors import UserInUse
 from tests.hosts.conftest import MakeSettings
 
 Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
@@ -125,6 +127,24 @@ async def test_what_a_host_has_not_written_yet_comes_before_an_erasure(accounts:
         await erase_user(db, ada.id, versions=None)
 
     assert await people(accounts) == []
+
+
+async def test_erasure_that_a_hosts_row_refuses_was_not_heard_and_the_host_goes_on(
+    accounts: Accounts, begin: Begin
+) -> None:
+    async with begin() as db:
+        ada = await create_account(accounts, db, username=None, email="ada@example.org")
+        db.add(Pet(owner_id=ada.id))
+        await db.flush()
+        for refused in (
+            erase_user(db, ada.id, versions=None),
+            delete_user(accounts, db, ada.id, versions=None, at=accounts.clock()),
+        ):
+            with pytest.raises(UserInUse):
+                await refused
+
+    assert await notes(accounts) == ["UserCreated"]
+    assert await people(accounts) == ["ada@example.org"]
 
 
 async def test_what_was_heard_is_undone_with_a_hosts_transaction(accounts: Accounts, begin: Begin) -> None:

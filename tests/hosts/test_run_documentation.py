@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from denizen.core.deps import installs_of
+from denizen.keys.service import issue_key
 from denizen.migrations import runner
 from tests.conftest import SECRET
 from tests.hosts.conftest import issue, reach
@@ -26,6 +27,7 @@ CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 EXAMPLES = {
     "pets": ("Install", "Your rows and ours in one transaction"),
+    "notes": ("Install", "Permissions of your own"),
     "several": ("Several installs in one application",),
 }
 """Programs by name, each with the sections whose code it is."""
@@ -95,6 +97,21 @@ async def test_a_guest_becomes_a_member_of_the_team(load: Load) -> None:
 
     assert (refused.status_code, taken_in.status_code) == (401, 201)
     assert [(person["id"], person["email"]) for person in listed.json()] == [(taken_in.json()["id"], "ada@example.org")]
+
+
+async def test_a_permission_of_the_host_is_asked_for(load: Load) -> None:
+    app: FastAPI = load("notes", "denizen.db").app
+    (accounts,) = installs_of(app)
+    at = accounts.clock()
+    async with accounts.writing() as db:
+        _, token = await issue_key(db, name="x", scopes=["notes:write"], maker=None, expires_at=None, at=at)
+
+    async with reach(app) as client:
+        refused = await client.post("/notes/", params={"text": "Hello"}, headers=await issue(accounts))
+        written = await client.post("/notes/", params={"text": "Hello"}, headers={"Authorization": f"Bearer {token}"})
+
+    assert (refused.status_code, refused.json()["detail"]) == (403, "This needs the scope notes:write.")
+    assert (written.status_code, written.json()) == (201, {"text": "Hello", "author": None})
 
 
 @pytest.mark.slow

@@ -39,12 +39,23 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("PUT", "/users/{user_id}/roles"): Scope.ROLES_WRITE,
     ("PUT", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
     ("DELETE", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
+    ("POST", "/auth/introspect"): Scope.TOKENS_INTROSPECT,
 }
 """Every address that needs a key, with the one scope that it needs; `None` for none, for one of two, and where what is
 not one's to see is a 404.
 """
 
-OPEN = {("POST", "/users/"), ("GET", "/healthz"), ("GET", "/readyz")}
+OPEN = {
+    ("POST", "/users/"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/.well-known/jwks.json"),
+    ("POST", "/auth/refresh"),
+}
+"""Every address that asks for no credentials, or finds them in the body."""
+
+SIGNED_IN = {("POST", "/auth/tokens")}
+"""Every address that is about the account of whoever calls, so that no key does."""
 
 
 async def call(client: AsyncClient, route: tuple[str, str], headers: dict[str, str]) -> Response:
@@ -59,7 +70,7 @@ async def call(client: AsyncClient, route: tuple[str, str], headers: dict[str, s
 async def test_table_holds_every_route(app: FastAPI) -> None:
     routes = {(verb.upper(), path) for path, verbs in app.openapi()["paths"].items() for verb in verbs}
 
-    assert routes == NEEDED.keys() | OPEN
+    assert routes == NEEDED.keys() | OPEN | SIGNED_IN
 
 
 async def test_nobody_gets_in_without_the_scope(client: AsyncClient, make_key: MakeKey) -> None:
@@ -75,6 +86,12 @@ async def test_nobody_gets_in_without_the_scope(client: AsyncClient, make_key: M
 
         having = await call(client, route, await make_key(scope or Scope.USERS_READ))
         assert having.status_code not in {401, 403}, route
+
+
+async def test_keys_are_sent_to_sign_in(client: AsyncClient, make_key: MakeKey) -> None:
+    for route in SIGNED_IN:
+        refused = await call(client, route, await make_key())
+        assert (refused.status_code, refused.json()["code"]) == (403, "session_needed"), route
 
 
 async def test_what_opens_nothing_is_refused_everywhere(client: AsyncClient, make_key: MakeKey, clock: Clock) -> None:

@@ -51,7 +51,7 @@ async def test_each_request_runs_so_many_statements(
     client: AsyncClient, accounts: Accounts, ada: dict[str, Any], sign_in: SignIn, make_admin: MakeAdmin
 ) -> None:
     boss = await make_admin()
-    accounts.guards = ()  # what they cost is told where they are
+    accounts.guards = accounts.listeners = accounts.refusals = ()  # what they cost is told where they are
     ran: list[str] = []
     accounts.database.observers.append(ran.append)
 
@@ -63,6 +63,8 @@ async def test_each_request_runs_so_many_statements(
 
 
 async def test_token_that_is_none_costs_no_statement(client: AsyncClient, accounts: Accounts) -> None:
+    accounts.refusals = ()
+    await client.get("/auth/sessions")
     ran: list[str] = []
     accounts.database.observers.append(ran.append)
 

@@ -7,7 +7,7 @@ application as well.
 
 import difflib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeVar
@@ -206,12 +206,24 @@ class Route(APIRoute):
                 raise invalid(error.errors()) from None
             except DenizenError as error:
                 if (accounts := scope.get(ACCOUNTS)) is not None:
+                    await _undo(scope, error)
                     await accounts.refused(error)
                 raise
             response.headers.setdefault("cache-control", "no-store")
             return response
 
         return answer
+
+
+async def _undo(scope: Scope, error: DenizenError) -> None:
+    """End what the request holds, its transaction above all, as if the error had left the route already.
+
+    FastAPI does that after us. Whoever hears of a refusal writes in a transaction of his own, which would wait for this
+    one: on SQLite until its deadline, on PostgreSQL for a connection.
+    """
+    stack: AsyncExitStack | None = scope.get("fastapi_function_astack")
+    if stack is not None:
+        await stack.__aexit__(type(error), error, error.__traceback__)
 
 
 def _document_errors(route: Any) -> None:

@@ -47,6 +47,9 @@ Storable: Final = BeforeValidator(_refuse_unstorable)
 Limits put around `Text` instead hold as well, but are reported under another code (`too_long`).
 """
 
+LeftEmpty: Final = BeforeValidator(lambda value: None if value == "" else value)
+"""A form sends the fields that people leave empty: around a type that may be `None`, it is as if they were not sent."""
+
 Text = Annotated[str, MaxLen(10_000), Storable]
 """Any string; at most 10,000 code points."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
-from denizen.core.text import Storable
+from denizen.core.text import LeftEmpty, Storable
 from denizen.users.schemas import Email, FullName, Password, Username
 
 
@@ -17,6 +17,6 @@ class FirstAdministrator(BaseModel):
     token: Annotated[str, MaxLen(64), Storable, Field(examples=["dza_mJ4xq0Zr8Tn3Wc6Yb1Hd5Gf0SaJekX7v2Qm9Lp4Zr8U"])]
     username: Username
     email: Email
-    full_name: FullName | None = None
+    full_name: Annotated[FullName | None, LeftEmpty] = None
     password: Password
     cookie: Annotated[bool, Field(description="Sign in by cookie: for browsers.")] = False

@@ -57,7 +57,7 @@ async def create(
     data, life = InvitationCreate(email=email, roles=role or []), _lifetime(expires)
     async with open_accounts() as accounts:
         at = accounts.clock()
-        ends = at + life if life else None
+        ends = at + life if life is not None else None
         async with accounts.writing() as db:
             made, token = await service.invite(
                 accounts, db, email=data.email, roles=data.roles, expires_at=ends, caller=None, at=at

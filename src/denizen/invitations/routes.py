@@ -116,7 +116,7 @@ async def get_invitation(caller: CanInvite, invitation_id: InvitationId, reads: 
 @router.post(
     "/invitations/{invitation_id}/resend",
     response_model=InvitationMade,
-    operation_id="run_invitation_again",
+    operation_id="resend_invitation",
     summary="Send an invitation again",
     responses=responses(*_AUTH, *_GIVING, InvitationNotFound, InvitationUsed, *_WRITING),
 )

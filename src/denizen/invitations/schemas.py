@@ -8,7 +8,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from denizen.core.text import Instant, Storable
+from denizen.core.text import Instant, LeftEmpty, Storable
 from denizen.roles.models import MAX_NAME_LENGTH
 from denizen.users.schemas import Email, FullName, Password, Username
 
@@ -107,7 +107,7 @@ class InvitationAccept(BaseModel):
 
     token: Token
     username: Username
-    full_name: FullName | None = None
+    full_name: Annotated[FullName | None, LeftEmpty] = None
     password: Password
-    email: Annotated[Email | None, Field(description="Only where the invitation names no address.")] = None
+    email: Annotated[Email | None, LeftEmpty, Field(description="Only where the invitation names no address.")] = None
     cookie: Annotated[bool, Field(description="Sign in by cookie: for browsers.")] = False

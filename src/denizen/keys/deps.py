@@ -6,26 +6,31 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, Scope
-from denizen.core.deps import CurrentCaller, Here
+from denizen.core.deps import Bearer
 from denizen.users.deps import must_be_fresh
 
 
-async def _may_make_keys(accounts: Here, caller: CurrentCaller) -> Caller:
-    """Let through people, for keys of their own, and keys with `keys:write`."""
-    if caller.kind == "key":
-        caller.must(Scope.KEYS_WRITE)
-    else:
-        must_be_fresh(accounts, caller)
-    return caller
+class _MakingBearer(Bearer):
+    """Recognises people, for keys of their own, and keys with `keys:write`."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a key that lacks the right, and a person who proved who he is too long ago."""
+        if caller.kind == "key":
+            caller.must(Scope.KEYS_WRITE)
+        else:
+            must_be_fresh(accounts, caller)
 
 
-async def _himself(caller: CurrentCaller) -> Caller:
-    """Let nobody touch keys in somebody else's place."""
-    if caller.impersonator_id is not None:
-        raise NotWhileImpersonating("Keys are for their owner alone.")
-    return caller
+class _RevokingBearer(Bearer):
+    """Recognises whoever comes in his own name."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse somebody who acts in somebody else's place."""
+        if caller.impersonator_id is not None:
+            raise NotWhileImpersonating("Keys are for their owner alone.")
 
 
-MayMakeKeys = Annotated[Caller, Depends(_may_make_keys)]
-MayRevokeKeys = Annotated[Caller, Depends(_himself)]
+MayMakeKeys = Annotated[Caller, Depends(_MakingBearer())]
+MayRevokeKeys = Annotated[Caller, Depends(_RevokingBearer())]

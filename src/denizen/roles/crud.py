@@ -123,10 +123,10 @@ async def delete_role(db: AsyncSession, role_id: UUID) -> None:
     await db.execute(delete(Role).where(Role.id == role_id).execution_options(synchronize_session=False))
 
 
-async def create_grants(db: AsyncSession, user_id: UUID, role_ids: Sequence[UUID], *, at: datetime) -> None:
-    """Store that a person has roles which he does not have yet."""
+async def create_grants(db: AsyncSession, grants: Sequence[tuple[UUID, UUID]], *, at: datetime) -> None:
+    """Store that people have roles which they do not have yet: pairs of a person and a role."""
     await db.execute(
-        insert(UserRole), [{"user_id": user_id, "role_id": role_id, "granted_at": at} for role_id in role_ids]
+        insert(UserRole), [{"user_id": user_id, "role_id": role_id, "granted_at": at} for user_id, role_id in grants]
     )
 
 
@@ -144,6 +144,16 @@ async def list_permissions(db: AsyncSession, user_ids: Collection[UUID]) -> Sequ
         .where(UserRole.user_id.in_(user_ids))
     )
     return [(user_id, permissions) for user_id, permissions in await db.execute(query)]
+
+
+async def list_held_by(db: AsyncSession, user_ids: Collection[UUID]) -> Sequence[tuple[UUID, str, list[str]]]:
+    """Return who has which role, by name, and what it allows."""
+    query = (
+        select(UserRole.user_id, Role.name, Role.permissions)
+        .join(Role, Role.id == UserRole.role_id)
+        .where(UserRole.user_id.in_(user_ids))
+    )
+    return [(user_id, name, permissions) for user_id, name, permissions in await db.execute(query)]
 
 
 async def list_permissions_beyond(db: AsyncSession, user_ids: Collection[UUID]) -> Sequence[list[str]]:
@@ -164,6 +174,12 @@ async def hold_administrators(db: AsyncSession) -> None:
     """
     # Weaker than FOR UPDATE: who gives somebody the role, which refers to this row, need not wait.
     await db.execute(select(Role.id).where(Role.id == ADMIN_ID).with_for_update(key_share=True))
+
+
+async def list_administrators(db: AsyncSession, *, at: datetime) -> Sequence[UUID]:
+    """Return those who have the role `admin` and can sign in at `at`: there are few."""
+    query = select(UserRole.user_id).join(User, User.id == UserRole.user_id)
+    return (await db.scalars(query.where(UserRole.role_id == ADMIN_ID, can_sign_in(at)))).all()
 
 
 async def count_administrators(db: AsyncSession, *, at: datetime, but: Collection[UUID] = ()) -> int:

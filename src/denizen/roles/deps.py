@@ -6,22 +6,52 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, Scope
-from denizen.core.deps import CurrentCaller, requires
+from denizen.core.deps import Bearer
+from denizen.roles.errors import RoleNotFound
+from denizen.users.deps import OneBearer
 
 
-async def _may_see_roles(caller: CurrentCaller) -> Caller:
-    """Let through who sees accounts, who then sees what roles there are, and who defines them."""
-    if not caller.may(Scope.ROLES_WRITE):
-        caller.must(Scope.USERS_READ)
-    return caller
+def sees_roles(caller: Caller) -> bool:
+    """Whether somebody sees all roles: who sees accounts, who then sees what roles there are, and who defines them."""
+    return caller.may(Scope.ROLES_WRITE) or caller.may(Scope.USERS_READ)
 
 
-async def _may_write_roles(caller: Annotated[Caller, requires(Scope.ROLES_WRITE)]) -> Caller:
-    if caller.impersonator_id is not None:
-        raise NotWhileImpersonating("Roles are changed in one's own name.")
-    return caller
+class _ReadingBearer(Bearer):
+    """Recognises who sees all roles."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who does not; the right that is named is the lesser one."""
+        if not sees_roles(caller):
+            caller.must(Scope.USERS_READ)
 
 
-CanReadRoles = Annotated[Caller, Depends(_may_see_roles)]
-CanWriteRoles = Annotated[Caller, Depends(_may_write_roles)]
+class _WritingBearer(Bearer):
+    """Recognises who defines, gives and takes roles, in his own name."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who lacks the right, or acts in somebody else's place."""
+        caller.must(Scope.ROLES_WRITE)
+        if caller.impersonator_id is not None:
+            raise NotWhileImpersonating("Roles are changed in one's own name.")
+
+
+class _OneWritingBearer(_WritingBearer):
+    """The same, for one role; who may not even see it is told that there is none."""
+
+    def judge(self, caller: Caller, accounts: Accounts) -> None:
+        """Refuse a caller who may not."""
+        if not sees_roles(caller):
+            raise RoleNotFound("Role not found")
+        super().judge(caller, accounts)
+
+
+class _GivingBearer(OneBearer, _WritingBearer):
+    """The same, for the roles of one person; who may not see others is told that there is nobody."""
+
+
+CanReadRoles = Annotated[Caller, Depends(_ReadingBearer())]
+CanWriteRoles = Annotated[Caller, Depends(_WritingBearer())]
+CanWriteRole = Annotated[Caller, Depends(_OneWritingBearer())]
+CanGiveRoles = Annotated[Caller, Depends(_GivingBearer())]

@@ -18,7 +18,7 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.roles import crud, service
-from denizen.roles.deps import CanReadRoles, CanWriteRoles
+from denizen.roles.deps import CanGiveRoles, CanReadRoles, CanWriteRole, CanWriteRoles
 from denizen.roles.errors import LastAdministrator, RoleBuiltIn, RoleNameTaken, RoleNotFound
 from denizen.roles.schemas import (
     KNOWN,
@@ -117,7 +117,7 @@ async def get_role(caller: CurrentCaller, role: Which, reads: Reads) -> Response
     summary="Change a role",
     responses=responses(*_AUTH, RoleNotFound, RoleNameTaken, RoleBuiltIn, *_WRITING),
 )
-async def update_role(caller: CanWriteRoles, role: Which, db: Db, at: Now, data: RoleUpdate) -> Response:
+async def update_role(caller: CanWriteRole, role: Which, db: Db, at: Now, data: RoleUpdate) -> Response:
     """Set the fields that the body names. It counts at once for all who have the role; where it allows less than before
     their sign-ins end.
     """
@@ -131,7 +131,7 @@ async def update_role(caller: CanWriteRoles, role: Which, db: Db, at: Now, data:
     summary="Delete a role",
     responses=responses(*_AUTH, RoleNotFound, RoleBuiltIn, *_WRITING),
 )
-async def delete_role(caller: CanWriteRoles, role: Which, db: Db) -> None:
+async def delete_role(caller: CanWriteRole, role: Which, db: Db) -> None:
     """Delete a role: nobody has it any more, and the sign-ins of those who had it end."""
     await service.delete_role(db, role, caller=caller)
 
@@ -157,7 +157,7 @@ async def list_user_roles(caller: CurrentCaller, user_id: UserId, reads: Reads) 
     summary="Set somebody's roles",
     responses=responses(*_AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
 )
-async def set_user_roles(caller: CanWriteRoles, user_id: UserId, db: Db, at: Now, data: RoleSet) -> Response:
+async def set_user_roles(caller: CanGiveRoles, user_id: UserId, db: Db, at: Now, data: RoleSet) -> Response:
     """Give somebody these roles, and take all others. Where one is taken his sign-ins end."""
     roles = await service.set_roles(db, user_id, data.roles, caller=caller, at=at)
     return _roles([crud.row_of(each) for each in roles])
@@ -170,7 +170,7 @@ async def set_user_roles(caller: CanWriteRoles, user_id: UserId, db: Db, at: Now
     summary="Give somebody a role",
     responses=responses(*_AUTH, UserNotFound, RoleNotFound, *_WRITING),
 )
-async def grant_role(caller: CanWriteRoles, user_id: UserId, role: Name, db: Db, at: Now) -> Response:
+async def grant_role(caller: CanGiveRoles, user_id: UserId, role: Name, db: Db, at: Now) -> Response:
     """Give somebody a role beside those that he has; done already, it changes nothing."""
     roles = await service.grant_roles(db, user_id, [role], caller=caller, at=at)
     return _roles([crud.row_of(each) for each in roles])
@@ -183,6 +183,6 @@ async def grant_role(caller: CanWriteRoles, user_id: UserId, role: Name, db: Db,
     summary="Take a role from somebody",
     responses=responses(*_AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
 )
-async def revoke_role(caller: CanWriteRoles, user_id: UserId, role: Name, db: Db, at: Now) -> None:
+async def revoke_role(caller: CanGiveRoles, user_id: UserId, role: Name, db: Db, at: Now) -> None:
     """Take a role from somebody; his sign-ins end."""
     await service.revoke_role(db, user_id, role, caller=caller, at=at)

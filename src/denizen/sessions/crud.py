@@ -25,13 +25,13 @@ _QUIETLY: Final = {"synchronize_session": False}
 _at = bindparam("at", type_=UtcDateTime())
 _idle_since = bindparam("idle_since", type_=UtcDateTime())
 
-_IS_OPEN = (
+_NOT_OVER: Final = (
     Session.expires_at > _at,
     User.is_active,
     User.deleted_at.is_(None),
     or_(User.suspended_at.is_(None), User.suspended_until <= _at),
 )
-IS_OPEN: Final = (*_IS_OPEN, Session.last_used_at > _idle_since)
+IS_OPEN: Final = (*_NOT_OVER, Session.last_used_at > _idle_since)
 """What makes a sign-in, joined to its owner, one that opens at `at`; unused since `idle_since` it opens nothing."""
 
 _OPEN = Statement(
@@ -49,7 +49,7 @@ _OPEN = Statement(
     .outerjoin(Role, Role.id == UserRole.role_id)
     .where(
         Session.token_digest == bindparam("token_digest"),
-        *_IS_OPEN,
+        *_NOT_OVER,
     ),
     shown=True,
 )
@@ -114,11 +114,7 @@ async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> N
 _SHOWN = tuple(getattr(Session, name) for name in STORED_FIELDS)
 _LIST = (
     select(*_SHOWN)
-    .where(
-        Session.user_id == bindparam("user_id"),
-        Session.expires_at > _at,
-        Session.last_used_at > bindparam("idle_since", type_=UtcDateTime()),
-    )
+    .where(Session.user_id == bindparam("user_id"), Session.expires_at > _at, Session.last_used_at > _idle_since)
     .order_by(Session.id)
 )
 _LISTED = Statement(_LIST, shown=True)

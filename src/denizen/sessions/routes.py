@@ -27,7 +27,7 @@ from denizen.core.cookies import (
     cookie_of,
     token_of,
 )
-from denizen.core.deps import CanReadUsers, CanWriteUsers, Db, Here, Now, Reads
+from denizen.core.deps import Db, Here, Now, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.ids import parse_id
@@ -43,6 +43,7 @@ from denizen.sessions.schemas import (
     SignInRead,
     dump_sessions,
 )
+from denizen.users.deps import CanReadUser, CanWriteUser, OneBearer
 from denizen.users.errors import UserNotFound
 
 router = Router(tags=["sessions"])
@@ -74,7 +75,13 @@ SessionId = Annotated[
     BeforeValidator(lambda text: _parse(text, SessionNotFound("Session not found"))),
     Path(description="A UUIDv7.", examples=[_EXAMPLE]),
 ]
-CanImpersonate = Annotated[Caller, Depends(SessionBearer(Scope.USERS_IMPERSONATE, own=True))]
+
+
+class _ImpersonatingBearer(OneBearer, SessionBearer):
+    """Recognises who may act in the place of whoever the path names."""
+
+
+CanImpersonate = Annotated[Caller, Depends(_ImpersonatingBearer(Scope.USERS_IMPERSONATE, own=True))]
 
 _COOKIE: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"Set-Cookie": {"schema": {"type": "string"}, "description": "Where a cookie was asked for."}}}
@@ -210,7 +217,7 @@ async def delete_session(caller: FreshSession, session_id: SessionId, db: Db) ->
     summary="List somebody's sign-ins",
     responses=responses(*_SCOPE, UserNotFound, *_ANY),
 )
-async def list_user_sessions(caller: CanReadUsers, user_id: UserId, accounts: Here, reads: Reads, at: Now) -> Response:
+async def list_user_sessions(caller: CanReadUser, user_id: UserId, accounts: Here, reads: Reads, at: Now) -> Response:
     """Show the open sign-ins of one person."""
     rows = await crud.list_sessions(reads, user_id, at=at, idle_since=service.idle_since_of(accounts, at))
     if not rows and not await crud.has_user(reads, user_id):
@@ -225,7 +232,7 @@ async def list_user_sessions(caller: CanReadUsers, user_id: UserId, accounts: He
     summary="End all sign-ins of somebody",
     responses=responses(*_SCOPE, BeyondCaller, CsrfFailed, UserNotFound, *_WRITING),
 )
-async def delete_user_sessions(caller: CanWriteUsers, user_id: UserId, db: Db) -> None:
+async def delete_user_sessions(caller: CanWriteUser, user_id: UserId, db: Db) -> None:
     """End all sign-ins of one person, at once."""
     await service.end_sessions_of(db, user_id, caller=caller)
 

@@ -1,17 +1,12 @@
 """What goes in over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import MaxLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from denizen.core.text import Storable
+from denizen.core.text import LeftEmpty, Storable
 from denizen.users.schemas import Password, UserBase, Username
-
-
-def _left_empty(value: Any) -> Any:
-    """A form sends the fields that people leave empty."""
-    return None if value == "" else value
 
 
 class Registration(UserBase):
@@ -36,11 +31,11 @@ class SignUpConfirm(BaseModel):
     ]
     username: Annotated[
         Username | None,
-        BeforeValidator(_left_empty),
+        LeftEmpty,
         Field(description="Another one than was asked for: it may have been taken meanwhile."),
     ] = None
     password: Annotated[
         Password | None,
-        BeforeValidator(_left_empty),
+        LeftEmpty,
         Field(description="In place of the one that was chosen at sign-up, for those who did not choose it."),
     ] = None

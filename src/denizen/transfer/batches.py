@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
 from denizen.core.events import record
+from denizen.core.types import parse_utc
+from denizen.roles.batches import read_rights
+from denizen.roles.service import give_many
 from denizen.transfer import crud
 from denizen.transfer.crud import KINDS, Taken
 from denizen.transfer.errors import PasswordNotSettable, RowRejected
@@ -290,13 +293,14 @@ async def write_rows(
     Raises:
         Raced, IntegrityError: somebody else wrote between two statements; roll back, and try again.
     """
-    if options.mode == "create":
+    if options.mode == "create" and not any(row.roles for row in rows):
         return await _create(db, rows, seen)
     plan = await _make_plan(db, rows, options, seen, at=at)
     for run in plan.runs:
         await crud.update_accounts(db, run.updated)
         if run.created and len(await crud.insert_accounts(db, run.created)) < len(run.created):
             raise Raced
+    await give_many(db, plan.grants, at=parse_utc(at))
     for event in plan.events:
         await record(db, event)
     return plan.results
@@ -319,7 +323,9 @@ async def _make_plan(db: AsyncSession, rows: Sequence[Account], options: ImportO
         key = MATCH_KEYS[options.match]
         if any(taken[key].get(getattr(row, key)) != row.id for row in current.values()) or len(current) < len(ids):
             raise Raced
-    plan = Plan(options, taken, current, seen, at=at)
+    asked = [(row.roles, row.is_active) for row in rows]
+    rights = await read_rights(db, options.caller, list(current), asked, lock=not options.dry_run, at=parse_utc(at))
+    plan = Plan(options, taken, current, seen, rights=rights, at=at)
     for begin in range(0, len(rows), 100):
         plan.judge(rows[begin : begin + 100])
         await asyncio.sleep(0)  # the event loop has others to serve

@@ -179,7 +179,7 @@ async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> 
     dialect = (await db.connection()).dialect.name
     query = _READ[dialect].format(values=_VALUES, lock="FOR UPDATE" if lock else "")
     found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
-    return {row[0]: Account._make([*row, "", 0, None, frozenset()]) for row in json.loads(found)}
+    return {row[0]: Account._make([*row, "", 0, None, frozenset(), ()]) for row in json.loads(found)}
 
 
 CHANGED: Final = tuple(name for name in STORED if name not in {"id", "created_at"})

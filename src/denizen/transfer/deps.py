@@ -15,7 +15,7 @@ from fastapi import Depends, Header, Request
 
 from denizen.core import logs
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, Scope
+from denizen.core.auth import Caller, NotWhileImpersonating, Scope
 from denizen.core.bodies import BoundedRequest
 from denizen.core.deps import accounts_of
 from denizen.core.errors import DenizenError, StorageFull, UnsupportedMedia
@@ -155,12 +155,23 @@ def plan_import(request: Request, caller: Caller, query: ImportQuery) -> tuple[I
     Raises:
         UnsupportedMedia, MappingInvalid, IdempotencyKeyInvalid: it cannot be meant.
         ScopeMissing: changing accounts takes `users:write` as well.
+        NotWhileImpersonating: changing accounts, by somebody in somebody else's place.
     """
     accounts, form, renamed = accounts_of(request), form_of(request), read_mappings(query.map)
     if query.mode == "upsert":
         caller.must(Scope.USERS_WRITE)
     key = read_key(request.headers.getlist("idempotency-key"))
-    options = ImportOptions(query.mode, query.match, with_hashes=caller.may(Scope.USERS_HASHES), dry_run=query.dry_run)
+    himself = caller.impersonator_id is None
+    if query.mode == "upsert" and not himself:
+        raise NotWhileImpersonating("Nobody changes accounts by a file in somebody else's place.")
+    options = ImportOptions(
+        query.mode,
+        query.match,
+        with_hashes=caller.may(Scope.USERS_HASHES) and himself,
+        with_roles=caller.may(Scope.ROLES_WRITE) and himself,
+        dry_run=query.dry_run,
+        caller=caller,
+    )
     work = Work(
         kind="import",
         source=ROUTE,

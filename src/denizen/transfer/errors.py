@@ -223,6 +223,12 @@ class PasswordNotSettable(RowRefused):
     code = "password_not_settable"
 
 
+class RolesNotAllowed(RowRefused):
+    """Roles, and the caller lacks the scope `roles:write`, or acts in somebody else's place."""
+
+    code = "roles_not_allowed"
+
+
 class HashNotAllowed(RowRefused):
     """A password hash, and the caller lacks the scope `users:hashes`."""
 

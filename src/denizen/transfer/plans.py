@@ -20,6 +20,8 @@ from denizen.core.errors import DenizenError, StorageFull
 from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
+from denizen.roles.models import Role
+from denizen.roles.plans import Rights
 from denizen.transfer.crud import KINDS, Taken, find_match
 from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
 from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
@@ -175,20 +177,31 @@ class Plan:
         taken: by column, who holds what any of the rows wants.
         current: the accounts that rows match, by id; only `upsert` needs them.
         seen: what the batches before have done.
+        rights: what may be done to whom.
         at: becomes `updated_at`.
 
     Attributes:
         results: of the rows judged so far.
+        grants: who gets which role, once all runs are written.
         runs: what is to be written, one run after the other.
         events: what ends what was sent to an address, or signed in with a password, that is another now.
     """
 
     def __init__(
-        self, options: ImportOptions, taken: Taken, current: Mapping[str, Account], seen: Seen, *, at: str
+        self,
+        options: ImportOptions,
+        taken: Taken,
+        current: Mapping[str, Account],
+        seen: Seen,
+        rights: Rights,
+        *,
+        at: str,
     ) -> None:
         self.results: list[RowResult] = []
         self.runs = [Run()]
         self.events: list[Event] = []
+        self.grants: list[tuple[UUID, Role]] = []
+        self._rights = rights
         self._options = options
         self._key = MATCH_KEYS[options.match]
         self._taken = {column: dict(holders) for column, holders in taken.items()}
@@ -227,6 +240,7 @@ class Plan:
         clash = self._clash(row, None)
         if clash is not None:
             return clash
+        self._grant(row.id, self._rights.gained(row.roles))
         self._take(row, KINDS, row.id).created.append(row)
         self._lines[row.id] = row.line
         if self._options.dry_run:
@@ -253,12 +267,21 @@ class Plan:
         clash = None if new is old else self._clash(new, holder)
         if clash is not None:
             return clash
+        gained = self._rights.gained(row.roles, holder)
+        if new is not old or gained:
+            self._rights.check_change(holder)
+        if old.is_active and not new.is_active:
+            self._rights.let_go(holder)
         self._lines[holder] = row.line
+        self._grant(holder, gained)
         if new is not old:
             self._move(old, new)
         if self._options.dry_run:
             self._seen.add_results([RowResult(row.line, "updated", holder)])
-        return RowResult(row.line, "unchanged" if new is old else "updated", holder)
+        return RowResult(row.line, "unchanged" if new is old and not gained else "updated", holder)
+
+    def _grant(self, user_id: str, roles: Iterable[Role]) -> None:
+        self.grants += [(UUID(user_id), role) for role in roles]
 
     def _merged(self, old: Account, row: Account) -> Account:
         """Give the account with what the row sets; `old` itself where nothing differs."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, Scope, ScopeMissing
+from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, Scope, ScopeMissing
 from denizen.core.deps import CanImportUsers, Here, Now, requires
 from denizen.core.errors import (
     Invalid,
@@ -68,7 +68,7 @@ _LOCATION: Final = {"Location": {"schema": {"type": "string"}, "description": "T
     openapi_extra=_BODY,
     responses={
         200: LINES | {"headers": _LOCATION | REPLAYED},
-        **responses(*_AUTH, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
+        **responses(*_AUTH, NotWhileImpersonating, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
     },
 )
 async def create_import(

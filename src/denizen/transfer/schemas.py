@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
+from denizen.core.auth import Caller
 from denizen.core.errors import DenizenError
 from denizen.core.text import Storable
 from denizen.directory.schemas import UserFilter
@@ -40,7 +41,7 @@ EXPORTED: Final = (
 IGNORED: Final = frozenset({"suspended_at", "suspended_until"})
 """Columns of an export that an import leaves out: nobody is suspended or let back in by a file."""
 
-COLUMNS: Final = (*(name for name in EXPORTED if name not in IGNORED), "hashed_password", "password")
+COLUMNS: Final = (*(name for name in EXPORTED if name not in IGNORED), "hashed_password", "password", "roles")
 """The columns that an import knows."""
 
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
@@ -76,6 +77,9 @@ class ImportOptions:
             `upsert` changes it.
         match: by which value that account is found; `create` looks for none.
         with_hashes: rows may have `hashed_password`.
+        with_roles: rows may have `roles`.
+        caller: who imports, who changes nobody that may do more, and gives no role that allows more; `None` for the
+            operator at the command line and for a host's own code.
         dry_run: write nothing, and tell what would be.
     """
 
@@ -83,6 +87,8 @@ class ImportOptions:
     match: Match = "email"
     with_hashes: bool = True
     dry_run: bool = False
+    with_roles: bool = True
+    caller: Caller | None = None
 
     @property
     def needed(self) -> frozenset[str]:
@@ -142,12 +148,14 @@ def described(
         "map": dict(sorted(renamed.items())),
         "ignore_unknown": ignore_unknown,
         "with_hashes": options.with_hashes,
+        "with_roles": options.with_roles,
     }
 
 
 class Account(NamedTuple):
     """A row that may go into the database, as text and numbers that JSON carries; a `password` is still in clear, and
     `found_by` is what the search index has of it. `given` names the columns that the row has, where that matters.
+    `roles` are the names of those that it is to have.
     """
 
     id: str
@@ -168,9 +176,10 @@ class Account(NamedTuple):
     line: int
     password: str | None
     given: frozenset[str] = frozenset()
+    roles: tuple[str, ...] = ()
 
 
-STORED: Final = Account._fields[:-4]
+STORED: Final = Account._fields[:-5]
 """The columns of the table that an import fills."""
 
 

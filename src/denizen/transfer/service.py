@@ -251,8 +251,8 @@ class Import:
                 async with self._accounts.writing(timeout=_WRITE_SECONDS) as db:
                     results, summary = await self._apply(db, batch)
                     committing = True
-            except (IntegrityError, DataError, failures.RowRefused, Raced):
-                if self._options.mode == "create" or not tries_left:
+            except (IntegrityError, DataError, failures.RowRefused, Raced) as error:
+                if not tries_left or (self._options.mode == "create" and not isinstance(error, Raced)):
                     return await self._write_halves(batch)
             except StorageFull:
                 raise

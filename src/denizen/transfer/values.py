@@ -23,6 +23,7 @@ from denizen.core.ids import new_id, new_ids, parse_id
 from denizen.core.text import is_storable
 from denizen.core.types import format_utc
 from denizen.core.words import search_text
+from denizen.roles.schemas import MAX_ROLES
 from denizen.transfer.errors import (
     BooleanInvalid,
     HashNotAllowed,
@@ -30,6 +31,7 @@ from denizen.transfer.errors import (
     IdInvalid,
     MatchMissing,
     PasswordAndHash,
+    RolesNotAllowed,
     TextUnacceptable,
     TimeInvalid,
     TypeInvalid,
@@ -111,6 +113,14 @@ def _time(column: str) -> Callable[[Any], str]:
     return check
 
 
+def _roles(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or any(type(each) is not str for each in value):
+        raise TypeInvalid("roles is a list of names.", field="roles")
+    if len(value) > MAX_ROLES:
+        raise ValueTooLong(f"roles has at most {MAX_ROLES} names.", field="roles")
+    return tuple(dict.fromkeys(value))
+
+
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "id": _id,
     # Before normalisation, which may make them shorter; `identify` knows the real limits.
@@ -125,6 +135,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "version": _version,
     "hashed_password": _text("hashed_password", MAX_HASH_LENGTH),
     "password": _text("password", _MAX_PASSWORD),
+    "roles": _roles,
 }
 
 
@@ -159,6 +170,8 @@ def make_account(
         raise UsernameInvalid("This username is too long once its letters are taken apart.", field="username")
     if options.mode == "upsert" and options.match not in known:
         raise MatchMissing(f"This row has no {options.match} to find its account by.", field=options.match)
+    if get("roles") and not options.with_roles:
+        raise RolesNotAllowed("Roles take the scope roles:write.", field="roles")
     if "hashed_password" in known:
         _check_hash(known, reads_hash, options)
     external_id, full_name = get("external_id"), get("full_name")
@@ -181,6 +194,7 @@ def make_account(
         row_line,
         get("password"),
         _NOTHING if whole else frozenset(known),
+        get("roles", ()),
     )
 
 

@@ -50,6 +50,7 @@ _OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
 _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton"})
 _INSERT = _TABLE.insert()
+_CHANGED = "The account has changed since you read it. Read it again, then decide anew."
 _RESTORE = (
     _TABLE.update()
     .where(_ANY, _TABLE.c.deleted_at.is_not(None))
@@ -63,7 +64,7 @@ _RESTORE = (
 )
 _HELD = select(*_TABLE_COLUMNS).where(_OWN).with_for_update()
 _HELD_OR_HIDDEN = select(_TABLE.c.version, _TABLE.c.deleted_at).where(_ANY).with_for_update()
-_ERASE = _TABLE.delete().returning(_TABLE.c.deleted_at)
+_ERASE = _TABLE.delete().where(_ANY)
 _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id"), User.deleted_at.is_(None)), shown=True)
 
 
@@ -188,7 +189,7 @@ async def hold_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[in
     if row is None or (row.deleted_at is not None and not hidden):
         raise UserNotFound("User not found")
     if versions is not None and row.version not in versions:
-        raise await _explain_miss(db, user_id, hidden=hidden)
+        raise UserChanged(_CHANGED)
     return row.deleted_at is not None
 
 
@@ -268,32 +269,18 @@ async def restore_user(db: AsyncSession, user_id: UUID, *, at: datetime) -> tupl
     return await lock_user(db, user_id, versions=None), False
 
 
-async def delete_user(
-    db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, hidden: bool = False
-) -> bool:
-    """Erase an account, by one statement; tell whether it was hidden before.
-
-    Args:
-        db: a writing session.
-        user_id: whose.
-        versions: those that may be erased, or `None` for whichever is there.
-        hidden: whether it may be one that is hidden.
-
-    Raises:
-        UserNotFound, UserChanged: as `update_user`.
-        UserInUse: rows of others keep it.
-    """
-    erase = _ERASE.where(_ANY if hidden else _OWN, *([_VERSIONS] if versions is not None else ()))
-    async with _use_named(db):
-        gone = (await db.execute(erase, {"own": user_id, "versions": sorted(versions or ())})).one_or_none()
-    if gone is None:
-        raise await _explain_miss(db, user_id, hidden=hidden)
-    return gone.deleted_at is not None
+async def delete_user(db: AsyncSession, user_id: UUID) -> None:
+    """Erase an account that is held, hidden or not; in `erasing`."""
+    await db.execute(_ERASE, {"own": user_id})
 
 
 @asynccontextmanager
-async def _use_named(db: AsyncSession) -> AsyncIterator[None]:
-    """Run in a savepoint; turn a foreign key that keeps an account into its name."""
+async def erasing(db: AsyncSession) -> AsyncIterator[None]:
+    """Run in a savepoint; turn a foreign key that keeps an account into its name. The outer transaction can go on.
+
+    Raises:
+        UserInUse: rows that are not ours keep it.
+    """
     try:
         async with db.begin_nested():
             yield
@@ -310,11 +297,11 @@ async def check_erasable(db: AsyncSession, user_id: UUID) -> None:
     refer to it, and what they say to that.
 
     Raises:
-        UserInUse: as `delete_user`.
+        UserInUse: it could not.
     """
     with suppress(_Undone):
-        async with _use_named(db):
-            await db.execute(_ERASE.where(_ANY), {"own": user_id})
+        async with erasing(db):
+            await delete_user(db, user_id)
             raise _Undone
 
 
@@ -332,12 +319,11 @@ async def postpone_erasure(db: AsyncSession, user_id: UUID, *, until: datetime) 
     await db.execute(later, {"own": user_id, "until": until})
 
 
-async def _explain_miss(db: AsyncSession, user_id: UUID, *, hidden: bool = False) -> UserNotFound | UserChanged:
-    query = select(User.id).where(User.id == user_id)
-    query = query if hidden else query.where(User.deleted_at.is_(None))
+async def _explain_miss(db: AsyncSession, user_id: UUID) -> UserNotFound | UserChanged:
+    query = select(User.id).where(User.id == user_id, User.deleted_at.is_(None))
     if (await db.execute(query)).one_or_none() is None:
         return UserNotFound("User not found")
-    return UserChanged("The account has changed since you read it. Read it again, then decide anew.")
+    return UserChanged(_CHANGED)
 
 
 async def read_user(reads: Reader, user_id: UUID) -> Row:

@@ -9,8 +9,16 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
+from denizen.core.auth import (
+    Caller,
+    NotWhileImpersonating,
+    ReauthenticationNeeded,
+    Scope,
+    ScopeMissing,
+    SessionNeeded,
+)
 from denizen.core.deps import Bearer
+from denizen.core.origin import CALLER
 from denizen.users.errors import UserNotFound
 
 
@@ -52,9 +60,39 @@ def must_reach(caller: Caller, user_id: UUID, scope: Scope) -> None:
     """
     if caller.is_self(user_id) or caller.may(scope):
         return
-    if not (caller.may(Scope.USERS_READ) or caller.may(Scope.USERS_WRITE)):
+    if not sees_others(caller):
         raise UserNotFound("User not found")
     caller.must(scope)
+
+
+class OneBearer(Bearer):
+    """Recognises who comes to one account, that of the path. Who may see no other accounts is told that there is none,
+    instead of what he lacks.
+    """
+
+    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # as of `Bearer`
+        """Recognise the caller, or refuse.
+
+        Raises:
+            UserNotFound: he lacks a scope, and may not know whether there is such an account; else as `Bearer`.
+        """
+        try:
+            return await super().__call__(request)
+        except ScopeMissing:
+            caller: Caller = request.scope[CALLER]
+            own = caller.user_id is not None and request.path_params["user_id"] == str(caller.user_id)
+            if not own and not sees_others(caller):
+                raise UserNotFound("User not found") from None
+            raise
+
+
+CanReadUser = Annotated[Caller, Depends(OneBearer(Scope.USERS_READ))]
+CanWriteUser = Annotated[Caller, Depends(OneBearer(Scope.USERS_WRITE))]
+
+
+def sees_others(caller: Caller) -> bool:
+    """Whether somebody may know which accounts there are."""
+    return caller.may(Scope.USERS_READ) or caller.may(Scope.USERS_WRITE)
 
 
 def must_be_fresh(accounts: Accounts, caller: Caller) -> None:

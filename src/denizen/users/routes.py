@@ -20,7 +20,7 @@ from denizen.core.auth import (
     ScopeMissing,
     SessionNeeded,
 )
-from denizen.core.deps import CanWriteUsers, CurrentCaller, Db, Here, Now, OptionalCaller, Reads
+from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
@@ -30,7 +30,7 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
 from denizen.users import crud, service, states
-from denizen.users.deps import CurrentPerson, must_be_fresh, must_reach, own_id
+from denizen.users.deps import CanWriteUser, CurrentPerson, must_be_fresh, must_reach, own_id
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
@@ -304,7 +304,7 @@ async def delete_user(
     responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
 )
 async def suspend_user(
-    caller: CanWriteUsers, user_id: UserId, db: Db, at: Now, data: Suspension | None = None
+    caller: CanWriteUser, user_id: UserId, db: Db, at: Now, data: Suspension | None = None
 ) -> Response:
     """Let nobody sign in to it, and end its sign-ins, until somebody ends that or `until` has come."""
     said = data or Suspension()
@@ -319,7 +319,7 @@ async def suspend_user(
     summary="End a suspension",
     responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
 )
-async def unsuspend_user(caller: CanWriteUsers, user_id: UserId, db: Db, at: Now) -> Response:
+async def unsuspend_user(caller: CanWriteUser, user_id: UserId, db: Db, at: Now) -> Response:
     """Let its owner sign in again. Of an account that is not suspended nothing changes."""
     return _answer(await states.unsuspend_user(db, user_id, at=at, caller=caller))
 
@@ -331,6 +331,6 @@ async def unsuspend_user(caller: CanWriteUsers, user_id: UserId, db: Db, at: Now
     summary="Restore a deleted account",
     responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, UserNotFound, *_WRITING)},
 )
-async def restore_user(caller: CanWriteUsers, user_id: UserId, db: Db, at: Now) -> Response:
+async def restore_user(caller: CanWriteUser, user_id: UserId, db: Db, at: Now) -> Response:
     """Let an account that waits for its erasure be there again. Of one that is not deleted nothing changes."""
     return _answer(await states.restore_user(db, user_id, at=at, caller=caller))

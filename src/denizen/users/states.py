@@ -157,10 +157,12 @@ async def erase_user(
         UserInUse: rows that are not ours keep it.
     """
     number = await search.get_number(db, user_id)
-    if not await crud.hold_user(db, user_id, versions=versions, hidden=hidden):
-        # Told before it is done, while what belongs to the account is there: who hears of it sees what roles it has.
-        await record(db, UserDeleted(user_id))
-    await crud.delete_user(db, user_id, versions=versions, hidden=hidden)
+    was_hidden = await crud.hold_user(db, user_id, versions=versions, hidden=hidden)
+    async with crud.erasing(db):
+        if not was_hidden:
+            # Told before it is done, while what belongs to the account is there: who hears of it sees its roles.
+            await record(db, UserDeleted(user_id))
+        await crud.delete_user(db, user_id)
     await search.forget_number(db, number)
     await record(db, UserErased(user_id))
 

@@ -88,6 +88,11 @@ def _version(text: str) -> int:
     return int(digits)
 
 
+def _words(cell: str) -> list[str]:
+    """Read names with spaces, semicolons or commas between them."""
+    return re.split(r"[\s;,]+", cell.strip(" \t;,"))
+
+
 _CONVERT: Final[dict[str, Callable[[str], Any]]] = {
     "username": _name,
     "email": _name,
@@ -96,6 +101,7 @@ _CONVERT: Final[dict[str, Callable[[str], Any]]] = {
     "is_active": _boolean,
     "version": _version,
     "password": str,
+    "roles": _words,
 }
 
 
