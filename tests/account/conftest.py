@@ -20,13 +20,18 @@ from denizen.keys.models import Key
 from denizen.mail.models import Mail
 from denizen.sessions.service import open_session
 from denizen.users.models import User
-from tests.conftest import MakeUser
+from tests.conftest import PATIENT, MakeUser
 
 PASSWORD = "correct horse battery"
 ANOTHER = "a staple of seven seas"
 
 Headers = dict[str, str]
 SignIn = Callable[..., Awaitable[Headers]]
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return dict(PATIENT)
 
 
 @dataclass

@@ -15,14 +15,14 @@ from httpx import AsyncClient, Response
 from denizen.core.accounts import Accounts
 from denizen.core.origin import current_origin
 from tests.account.conftest import ask, proved, set_columns
-from tests.conftest import MakeUser
+from tests.conftest import PATIENT, MakeUser
 
 STATES = ("unknown", "unverified", "verified", "suspended", "inactive", "deleted", "without password")
 
 
 @pytest.fixture(params=[None, "smtp://127.0.0.1:1"], ids=["outbox", "server away"])
 def overrides(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"mail_url": request.param}
+    return {**PATIENT, "mail_url": request.param}
 
 
 async def bring_into(accounts: Accounts, user: dict[str, Any], state: str) -> None:

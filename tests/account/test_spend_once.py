@@ -10,14 +10,8 @@ from httpx import AsyncClient, Response
 
 from denizen.core.accounts import Accounts
 from tests.account.conftest import ANOTHER, Outbox, SignIn, proved, stored
-from tests.conftest import PATIENT
 
 AT_ONCE = 20
-
-
-@pytest.fixture
-def overrides() -> dict[str, Any]:
-    return dict(PATIENT)
 
 
 async def at_once(client: AsyncClient, path: str, body: dict[str, str]) -> list[Response]:
