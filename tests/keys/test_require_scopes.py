@@ -28,6 +28,7 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/keys/"): Scope.KEYS_WRITE,
     ("GET", "/keys/current"): None,
     ("DELETE", "/keys/{key_id}"): Scope.KEYS_WRITE,
+    ("GET", "/metrics"): Scope.METRICS_READ,
 }
 """Every address that needs a key, with the one scope that it needs."""
 

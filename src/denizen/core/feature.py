@@ -72,6 +72,7 @@ class Feature:
         cleaners: delete what has expired.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
+        attach: are called with an install once an application has it; not for a command.
     """
 
     name: str
@@ -84,3 +85,4 @@ class Feature:
     cleaners: tuple[Cleaner, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()
+    attach: tuple[Callable[[Accounts], None], ...] = ()
