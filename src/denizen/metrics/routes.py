@@ -19,8 +19,9 @@ _EXAMPLE = """# HELP denizen_statements_total Statements sent to the database.
 # TYPE denizen_statements_total counter
 denizen_statements_total 1287.0
 """
+_FILE = {"schema": {"type": "string"}, "example": _EXAMPLE}
 _TEXT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Figures in Prometheus' text format.", "content": {"text/plain": {"example": _EXAMPLE}}}
+    200: {"description": "Figures in Prometheus' text format.", "content": {"text/plain": _FILE}}
 }
 
 
