@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None, *, features: Sequence[Feature] 
     app.include_router(health_router(lambda: _readiness(accounts)), prefix=settings.prefix)
     mount_docs(app, path=f"{settings.prefix}/docs")
     _before_start(app, lambda: _set_up(accounts))
-    _surround(app, settings)
+    _surround(app, accounts)
     return app
 
 
@@ -119,6 +119,9 @@ def install(
     jobs = _Jobs(accounts, [job for feature in features for job in feature.jobs])
     accounts.database.on_open += [_check_schema, jobs.start]
     accounts.closing.append(jobs.stop)
+    for feature in features:
+        for attach in feature.attach:
+            attach(accounts)
     _around_lifespan(app, lambda: _running(accounts))
     return accounts
 
@@ -145,9 +148,10 @@ def _word(prefix: str) -> str:
     return re.sub(r"\W+", "_", prefix).strip("_") or "root"
 
 
-def _surround(app: FastAPI, settings: Settings) -> None:
+def _surround(app: FastAPI, accounts: Accounts) -> None:
     """Put the middleware of the standalone server around everything, the outermost first."""
-    layers: list[Callable[[Any], Any]] = [RequestId]
+    settings = accounts.settings
+    layers: list[Callable[[Any], Any]] = [lambda inner: RequestId(inner, accounts.watchers)]
     if settings.access_log:
         layers.append(AccessLog)
     https = urlsplit(settings.base_url).scheme == "https"

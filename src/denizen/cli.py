@@ -147,27 +147,31 @@ def serve(
     asyncio.run(_check_start(chosen))
     from denizen.core.protocol import ServerLimits
     from denizen.core.server import run
+    from denizen.metrics.values import shared_figures
 
-    chosen.hand_to_children()  # the application reads its settings itself, in this process or in workers
-    run(
-        "denizen.main:app",
-        host=chosen.host,
-        port=chosen.port,
-        workers=chosen.workers,
-        reload=reload,
-        limits=ServerLimits(
-            max_head=chosen.max_header_size,
-            header_timeout=chosen.header_timeout,
-            body_timeout=chosen.body_timeout,
-            keep_alive=chosen.keep_alive_timeout,
-            max_connections=chosen.max_connections,
-            open_paths=frozenset({f"{chosen.prefix}/healthz"}),
-            grace=chosen.shutdown_timeout,
-        ),
-        log_level=chosen.log_level.upper(),
-        log_format=chosen.log_format,
-        docs_path=f"{chosen.prefix}/docs",
+    limits = ServerLimits(
+        max_head=chosen.max_header_size,
+        header_timeout=chosen.header_timeout,
+        body_timeout=chosen.body_timeout,
+        keep_alive=chosen.keep_alive_timeout,
+        max_connections=chosen.max_connections,
+        open_paths=frozenset({f"{chosen.prefix}/healthz"}),
+        grace=chosen.shutdown_timeout,
     )
+    chosen.hand_to_children()  # the application reads its settings itself, in this process or in workers
+    with shared_figures(chosen) as bury:
+        run(
+            "denizen.main:app",
+            host=chosen.host,
+            port=chosen.port,
+            workers=chosen.workers,
+            reload=reload,
+            limits=limits,
+            log_level=chosen.log_level.upper(),
+            log_format=chosen.log_format,
+            docs_path=f"{chosen.prefix}/docs",
+            on_death=bury,
+        )
 
 
 async def _check_start(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from denizen import setting_groups as groups
 from denizen.setting_types import mask_password
 
 PREFIX = "DENIZEN_"
+_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 Source = Literal["default", "environment", ".env", "option"]
 DatabaseKind = Literal["sqlite", "postgresql"]
 
@@ -132,6 +133,23 @@ class Settings(BaseSettings, groups.Accounts, groups.Server):
     def hand_to_children(self) -> None:
         """Put these settings into the environment of this process, for the worker processes it starts."""
         os.environ.update(self.to_environment())
+
+    @staticmethod
+    def share_figures(folder: Path | None) -> None:
+        """Tell this process and its children where they write figures that are to be summed; `None` for nowhere.
+
+        It is prometheus-client that reads it, when it is first imported.
+        """
+        if folder is None:
+            os.environ.pop(_FIGURES, None)
+        else:
+            os.environ[_FIGURES] = str(folder)
+
+    @staticmethod
+    def figures_folder() -> Path | None:
+        """Where this process and others write figures, if they do."""
+        folder = os.environ.get(_FIGURES)
+        return None if not folder else Path(folder)
 
     def _written(self, name: str, *, masked: bool) -> str:
         value = getattr(self, name)

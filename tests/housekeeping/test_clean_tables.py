@@ -55,7 +55,7 @@ CLEANERS: Final = {cleaner.name: cleaner for feature in FEATURES for cleaner in 
 
 def tables() -> set[str]:
     """Those of the rooms."""
-    assert models.VERSION_TABLE
+    assert models.__name__
     return {name for name in Base.metadata.tables if name.startswith("denizen_") and "search" not in name}
 
 
@@ -114,6 +114,6 @@ async def plan_of(db: AsyncSession, kind: str, statement: str, parameters: Any) 
     connection = await db.connection()
     if kind == "sqlite":
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [str(row._tuple()[-1]) for row in rows]
+        return [str(list(row)[3]) for row in rows]
     await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
     return [str(row[0]) for row in await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]

@@ -26,7 +26,7 @@ def in_a_server(database_url: str, *acts: Any) -> None:
     asyncio.run(run())
 
 
-def test_cleaning_by_hand_says_what_it_deleted(command: Command, database_url: str) -> None:  # noqa: F811
+def test_cleaning_by_hand_says_what_it_deleted(command: Command, database_url: str) -> None:  # noqa: F811  (the fixture)
     in_a_server(database_url, lambda accounts: fill(accounts, 3))
 
     first = {row["what"]: row["deleted"] for row in command("housekeeping", "run", "--json").rows}
@@ -37,7 +37,7 @@ def test_cleaning_by_hand_says_what_it_deleted(command: Command, database_url: s
     assert "old mails" in command("housekeeping", "run").out
 
 
-def test_the_status_tells_whether_anybody_keeps_house(command: Command, database_url: str) -> None:  # noqa: F811
+def test_the_status_tells_whether_anybody_keeps_house(command: Command, database_url: str) -> None:  # noqa: F811  (the fixture)
     before = command("housekeeping", "status", "--json").row
     assert (before["enabled"], before["held"]) == (True, False)
     in_a_server(database_url, keep_house)

@@ -40,6 +40,8 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("PUT", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
     ("DELETE", "/users/{user_id}/roles/{role}"): Scope.ROLES_WRITE,
     ("POST", "/auth/introspect"): Scope.TOKENS_INTROSPECT,
+    ("GET", "/metrics"): Scope.METRICS_READ,
+    ("GET", "/audit"): Scope.AUDIT_READ,
 }
 """Every address that needs a key, with the one scope that it needs; `None` for none, for one of two, and where what is
 not one's to see is a 404.

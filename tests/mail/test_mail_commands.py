@@ -94,7 +94,7 @@ def test_what_is_not_there_is_said(command: Command) -> None:  # noqa: F811  (th
     assert command("mail", "retry", "--json").problem["code"] == "invalid"
 
 
-def test_waiting_mails_are_sent_by_hand(command: Command, outbox: Any, box: Postbox) -> None:  # noqa: F811
+def test_waiting_mails_are_sent_by_hand(command: Command, outbox: Any, box: Postbox) -> None:  # noqa: F811  (the fixture)
     (ada,) = outbox("ada@example.org", mail_url=box.url)
     box.refusals["ada@example.org"] = "450 Later"
     assert command("mail", "send", "--json").code == 1
@@ -112,14 +112,14 @@ def test_waiting_mails_are_sent_by_hand(command: Command, outbox: Any, box: Post
     assert len(box.received) == 1
 
 
-def test_kept_mails_are_sent_when_somebody_says_so(command: Command, outbox: Any, box: Postbox) -> None:  # noqa: F811
+def test_kept_mails_are_sent_when_somebody_says_so(command: Command, outbox: Any, box: Postbox) -> None:  # noqa: F811  (the fixture)
     outbox("ada@example.org")
     assert command("mail", "send", "--json").row["sent"] == 0
     assert command("mail", "retry", "--kept", "--json").row == {"waiting": 1}
     assert command("mail", "send", "--json").row["sent"] == 1
 
 
-def test_a_test_letter_shows_what_the_server_says(command: Command, box: Postbox) -> None:  # noqa: F811
+def test_a_test_letter_shows_what_the_server_says(command: Command, box: Postbox) -> None:  # noqa: F811  (the fixture)
     assert command("mail", "test", "ada@example.org", "--json").row["answer"] == "Queued"
     (message,) = box.received
     assert message["Subject"] == "A test from Denizen"

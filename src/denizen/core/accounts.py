@@ -37,6 +37,9 @@ MAX_TOKEN_LENGTH = 4096
 Meter = Callable[[str, str, float], None]
 """Is told what was done, of what kind, and how many; see `Accounts.count`."""
 
+Watcher = Callable[[Any, int, float], None]
+"""Is told of a request that was answered: its ASGI scope, the status, and the seconds it took."""
+
 
 @dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Accounts:
@@ -65,6 +68,8 @@ class Accounts:
         batching: held by the one batch that may be written at a time, so that others come in between.
         wakers: end the pause of a job of that name, where one runs; see `wake`.
         meters: are told what `count` is told.
+        watchers: told of each request of the standalone server.
+        figures: what the room `metrics` keeps.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -90,6 +95,8 @@ class Accounts:
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
     wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     meters: list[Meter] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+    figures: Any = None
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def wake(self, job: str) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.base import Base
 from denizen.core.failures import NoDatabase, constraint_of, meaning, without_row
-from denizen.core.options import DatabaseOptions, closed
+from denizen.core.options import DatabaseOptions, Load, closed
 from denizen.core.statements import Statement
 from denizen.setting_types import mask_password
 
@@ -60,6 +60,9 @@ class Backend(Protocol):
 
     async def slow_rows(self, sql: str, parameters: Any) -> Any:
         """Run one SELECT on the driver, where it may take long; bytes come as the server has them."""
+
+    def load(self) -> Load:
+        """Tell how busy it is."""
 
     async def close(self) -> None:
         """Close every connection; what is in use is undone, and refused from now on."""
@@ -166,8 +169,9 @@ class Reader:
         try:
             backend = (get_ident() == database.thread and database.opened) or await database.backend()
             compiled = statement.on(backend.dialect)
-            if database.observers:
-                database.observe(compiled.sql)
+            database.statements += 1
+            for observe in database.observers:
+                observe(compiled.sql)
             return compiled.convert(await backend.rows(compiled.sql, compiled.parameters(values)))
         except Exception as error:
             what = meaning(error)
@@ -196,8 +200,7 @@ class Reader:
         with told_apart():
             backend = await database.backend()
             compiled = statement.on(backend.dialect)
-            if database.observers:
-                database.observe(compiled.sql)
+            database.observe(compiled.sql)
             return compiled.convert(await backend.slow_rows(compiled.sql, compiled.parameters(values)))
 
 
@@ -211,6 +214,7 @@ class Database:
 
     Attributes:
         kind: which of the two it is.
+        statements: how many have been run.
         observers: called with the text of every statement that is run; for counting them.
         on_open: awaited in turn with what was opened, before anybody may use it; what one raises closes it again and
             is raised by all uses that waited for it. The next use tries anew.
@@ -227,6 +231,7 @@ class Database:
         self.kind = "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
         self.write = Writer(self)
         self.read = Reader(self)
+        self.statements = 0
         self.observers: list[Observer] = []
         self.on_open: list[Callable[[Backend], Awaitable[None]]] = []
         self.opened: Backend | None = None
@@ -241,8 +246,13 @@ class Database:
         """Give the URL without its password."""
         return mask_password(self.url.render_as_string(hide_password=True))
 
+    def load(self) -> Load:
+        """Tell how busy its connections are."""
+        return Load() if self.opened is None else self.opened.load()
+
     def observe(self, sql: str) -> None:
-        """Tell the observers of one statement."""
+        """Count one statement, and tell the observers of it."""
+        self.statements += 1
         for observer in self.observers:
             observer(sql)
 

@@ -88,6 +88,7 @@ class Feature:
         holdings: what is stored about a person.
         commands: of the `denizen` program.
         jobs: run beside the application, and not beside a command.
+        attach: are called with an install once an application has it; not for a command.
     """
 
     name: str
@@ -102,3 +103,4 @@ class Feature:
     holdings: tuple[Holding, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()
+    attach: tuple[Callable[[Accounts], None], ...] = ()

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from denizen.core.errors import Unavailable
 from denizen.settings import Settings
+
+
+class Load(NamedTuple):
+    """How busy a process's connections are.
+
+    Attributes:
+        writing: connections in transactions that write.
+        reading: connections that read; those that read in place on SQLite are none.
+        waiting: transactions that wait for a turn to write (SQLite), or for a connection (PostgreSQL).
+    """
+
+    writing: int = 0
+    reading: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

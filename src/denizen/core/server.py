@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -184,8 +184,15 @@ class Workers:
     Uvicorn's supervisor does not stop the workers when it is killed itself, and waits for them without end.
     """
 
-    def __init__(self, server: Server, sockets: list[socket.socket], count: int) -> None:
+    def __init__(
+        self,
+        server: Server,
+        sockets: list[socket.socket],
+        count: int,
+        on_death: Callable[[int], None] | None = None,
+    ) -> None:
         self._server = server
+        self._on_death = on_death
         self._sockets = sockets
         self._count = count
         self._running: dict[int, tuple[SpawnProcess, float]] = {}
@@ -219,6 +226,8 @@ class Workers:
             if process.is_alive() or self._stop.is_set():
                 continue
             del self._running[sentinel]
+            if self._on_death is not None and process.pid is not None:
+                self._on_death(process.pid)
             if process.exitcode == STARTUP_FAILURE:
                 self._failed = True
                 self._stop.set()
@@ -289,6 +298,7 @@ def run(
     root_path: str = "",
     docs_path: str | None = "/docs",
     reload_dirs: list[str] | None = None,
+    on_death: Callable[[int], None] | None = None,
 ) -> None:
     """Serve `app` until SIGTERM or SIGINT, then return.
 
@@ -304,6 +314,7 @@ def run(
         root_path: the prefix that a proxy in front strips.
         docs_path: named in the line that says where the server is; `None` for none.
         reload_dirs: to watch; the current directory by default.
+        on_death: told the id of a worker process that died.
 
     Raises:
         SystemExit: the address is taken or the application does not start; the reason is in the log.
@@ -334,4 +345,4 @@ def run(
     if reload:
         ChangeReload(config, target=server.run, sockets=[listener]).run()
     else:
-        Workers(server, [listener], workers).run()
+        Workers(server, [listener], workers, on_death).run()

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, literal, or_, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -62,6 +62,13 @@ _ANY_DUE: Final = Statement(
 )
 
 
+_WAITING: Final = Statement(
+    select(func.count()).select_from(
+        select(Mail.id).where(Mail.state == literal("waiting")).limit(bindparam("most", type_=Integer)).subquery()
+    )
+)
+
+
 async def delete_mail(db: AsyncSession, mail_id: UUID) -> None:
     """Take a letter back that nobody has seen, in the transaction in which it was written."""
     await db.execute(delete(Mail).where(Mail.id == mail_id).execution_options(**_BARE))
@@ -77,6 +84,11 @@ async def create_mail(db: AsyncSession, mail: Mail) -> Mail:
 async def is_any_due(read: Reader, *, at: datetime, beyond: datetime) -> bool:
     """Tell whether a mail is to be sent: one look into the index, and no write lock for it."""
     return bool(await read.rows(_ANY_DUE, at=at, beyond=beyond))
+
+
+async def count_waiting(read: Reader, *, most: int) -> int:
+    """Count mails that wait to be sent, up to `most`."""
+    return int((await read.rows(_WAITING, most=most))[0][0])
 
 
 async def claim_mails(

@@ -12,8 +12,8 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.options import DatabaseOptions
-from denizen.core.postgresql.engines import SECONDS, has_stale_plan, make_engine
+from denizen.core.options import DatabaseOptions, Load
+from denizen.core.postgresql.engines import SECONDS, Pool, has_stale_plan, make_engine
 from denizen.core.postgresql.guarded import GuardedConnection, Start
 from denizen.core.postgresql.kept import KeptConnections
 from denizen.core.statements import watch_statements
@@ -112,6 +112,12 @@ class PostgreSQLBackend:
                 if driver.refusal is not None and isinstance(error, psycopg.Error):
                     raise driver.refusal() from error
                 raise
+
+    def load(self) -> Load:
+        """Count what is lent out of the two pools, and who waits for some of it."""
+        pools = [cast("Pool", engine.sync_engine.pool) for engine in (self._writers, self._readers)]
+        writing, reading = (pool.checkedout() for pool in pools)
+        return Load(writing=writing, reading=reading, waiting=sum(pool.waiting() for pool in pools))
 
     async def close(self) -> None:
         """Close all connections; what is in use is refused, and undone by the server. No answer of its is waited

@@ -46,6 +46,11 @@ class Pool(AsyncAdaptedQueuePool):
         wanted_at.set(time.monotonic())
         return super().connect()
 
+    def waiting(self) -> int:
+        """Count those who wait for a connection to come free."""
+        queue = getattr(self._pool, "_queue", None)  # neither SQLAlchemy nor asyncio has another way to ask
+        return len(getattr(queue, "_getters", ()))
+
 
 def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: bool) -> AsyncEngine:
     """Make the engine for writing, or the one for reading (autocommit, and the server refuses writes).

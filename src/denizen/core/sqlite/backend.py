@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import NullPool
 
 from denizen.core.failures import NoDatabase
-from denizen.core.options import DatabaseOptions
+from denizen.core.options import DatabaseOptions, Load
 from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner, outlast
 from denizen.core.sqlite.writing import Turn, WritingThread
 from denizen.core.statements import watch_statements
@@ -122,6 +122,12 @@ class SQLiteBackend:
     async def slow_rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:
         """Run one SELECT on a thread."""
         return (await self._threads.run(sql, parameters)).rows
+
+    def load(self) -> Load:
+        """Count who holds the turn to write, and who waits for it."""
+        held = self._turn.locked()
+        waiting = getattr(self._turn, "_waiters", None) or ()  # asyncio has no other way to ask
+        return Load(writing=int(held), waiting=len(waiting))
 
     async def close(self) -> None:
         """Close all; what is in use is refused and undone. The writer is last, so that it can fold the WAL back into
