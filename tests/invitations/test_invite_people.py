@@ -83,7 +83,7 @@ async def test_only_those_who_may_invite_do(client: AsyncClient, make_key: MakeK
         ("POST", f"/invitations/{made['id']}/resend"),
         ("DELETE", f"/invitations/{made['id']}"),
     ):
-        body = {} if path.endswith("/") and method == "POST" else None
+        body: dict[str, str] | None = {} if path.endswith("/") and method == "POST" else None
         assert (await client.request(method, path, json=body, headers=headers)).status_code == 403, path
         assert (await client.request(method, path, json=body)).status_code == 401, path
 

@@ -148,7 +148,7 @@ async def revoke_invitation(caller: CanInvite, invitation_id: InvitationId, db: 
     summary="Show the page of an invitation",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
         **responses(LinkInvalid, *_ANY),
     },
 )
