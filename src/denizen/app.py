@@ -322,7 +322,8 @@ async def _set_up(accounts: Accounts) -> None:
     host = settings.host
     if not settings.signup_is_set and not host.startswith("127.") and host not in {"localhost", "::1"}:
         log.warning(
-            "sign_up_is_open", hint="Anybody who reaches this server can sign up. Set DENIZEN_SIGNUP to open or closed."
+            "sign_up_is_open",
+            hint="Anybody who reaches this server can sign up. Set DENIZEN_SIGNUP to open, verified or closed.",
         )
 
 

@@ -114,14 +114,16 @@ def _secret(settings: Settings) -> Finding:
 
 def _sign_up(settings: Settings) -> Finding:
     if settings.signup == "closed":
-        return Finding("signup", State.OK, "Only holders of a key create accounts.")
+        return Finding("signup", State.OK, "Accounts are created by those who may, and by those who are invited.")
+    if settings.signup == "verified":
+        return Finding("signup", State.OK, "Anybody may create an account who reads mail at its address.")
     if settings.signup_is_set or settings.host in {"127.0.0.1", "::1", "localhost"}:
         return Finding("signup", State.OK, "Anybody may create an account.")
     return Finding(
         "signup",
         State.WARN,
         f"Anybody who reaches {settings.host} may create an account, and nobody decided so.",
-        "Set DENIZEN_SIGNUP to open or closed.",
+        "Set DENIZEN_SIGNUP to open, verified or closed.",
     )
 
 

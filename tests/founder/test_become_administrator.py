@@ -125,7 +125,7 @@ async def test_tokens_that_are_none_or_for_something_else_open_nothing(client: A
     for wrong in ("", "x", new_token("dza_"), new_token("dzi_"), "dzi_" + token[4:], token[:-1]):
         refused = await client.post(PATH, json=person(wrong))
         assert (refused.status_code, refused.json()["code"]) == (422, "link_invalid"), wrong
-        if wrong:
+        if len(wrong) > 9:
             assert wrong not in refused.text
     misused = await client.post(
         "/auth/accept-invitation", json={"token": token, "username": "root", "password": "correct horse battery"}

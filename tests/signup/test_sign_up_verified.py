@@ -58,7 +58,7 @@ async def known(client: AsyncClient, make_key: MakeKey) -> dict[str, Any]:
 class TestAlike:
     @pytest.fixture
     def overrides(self, mail_url: str | None) -> dict[str, Any]:
-        return {"signup": "verified", "mail_url": mail_url}
+        return {"signup": "verified", "mail_url": mail_url, **PATIENT}
 
     @pytest.mark.parametrize("path", PATHS)
     async def test_answer_and_work_are_the_same_for_known_and_unknown_addresses(
@@ -241,7 +241,7 @@ async def test_nothing_that_is_stored_or_said_shows_the_password_or_its_hash(
 class TestFew:
     @pytest.fixture
     def overrides(self) -> dict[str, Any]:
-        return {"signup": "verified", "mail_rate_per_recipient": 2}
+        return {"signup": "verified", "mail_rate_per_recipient": 2, **PATIENT}
 
     async def test_strangers_cause_few_letters_to_one_address_and_are_not_told(
         self, client: AsyncClient, outbox: Outbox, clock: Clock

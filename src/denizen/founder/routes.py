@@ -34,7 +34,7 @@ _ANY = (Invalid, UnknownParameter, Unavailable)
     summary="Show the page for the first administrator",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
         **responses(LinkInvalid, AdministratorExists, *_ANY),
     },
 )

@@ -150,7 +150,7 @@ async def revoke_invitation(caller: CanReachInvitation, invitation_id: Invitatio
     summary="Show the page of an invitation",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
         **responses(LinkInvalid, *_ANY),
     },
 )

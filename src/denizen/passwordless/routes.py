@@ -50,7 +50,7 @@ async def ask_for_link(request: Request, accounts: Offered, data: SignInAsk) -> 
     summary="Show the page that signs in",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
         **responses(LinkInvalid, *_ANY),
     },
 )

@@ -55,7 +55,7 @@ async def register(request: Request, accounts: Here, attempt: Once, db: Db, data
     summary="Show the page that finishes a sign-up",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {}}, "description": "A page with a form."},
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
         **responses(LinkInvalid, *_ANY),
     },
 )
