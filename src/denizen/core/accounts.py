@@ -49,6 +49,7 @@ class Accounts:
         clock: gives the present; tests turn it.
         noticed: last uses of credentials that wait to be written, by their id.
         batching: held by the one batch that may be written at a time, so that others come in between.
+        uploads: the files that are being imported over HTTP and lie on this machine's disk meanwhile.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -65,6 +66,7 @@ class Accounts:
     clock: Callable[[], datetime] = utc_now
     noticed: dict[Any, datetime] = field(default_factory=dict)
     batching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    uploads: set[object] = field(default_factory=set)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def public_url(self, path: str) -> str:
