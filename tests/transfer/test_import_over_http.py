@@ -186,7 +186,7 @@ async def test_the_same_key_for_something_else_is_refused(
 async def test_of_many_with_one_key_at_once_one_imports(admin: AsyncClient, stored: Stored) -> None:
     headers = CSV | {"Idempotency-Key": "one"}
 
-    answers = await asyncio.gather(*(admin.post("/users/import", content=GOOD, headers=headers) for _ in range(10)))
+    answers = await asyncio.gather(*(admin.post("/users/import", content=GOOD, headers=headers) for _ in range(8)))
 
     assert {answer.status_code for answer in answers} <= {200, 409}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} <= {"idempotency_key_in_flight"}
@@ -289,6 +289,40 @@ class TestSmall:
             answer = await admin.post("/users/import", content=content, headers=CSV)
             assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
             assert "20000" in answer.json()["detail"]
+
+
+# -- how many ---------------------------------------------------------------------------------------------------------
+
+
+async def test_so_many_files_at_a_time_and_strangers_send_none(
+    admin: AsyncClient, make_key: MakeKey, stored: Stored
+) -> None:
+    """Past them nothing of a body is read, and of somebody who may not import it is not either."""
+    go_on, begun, asked = asyncio.Event(), asyncio.Semaphore(0), list[str]()
+
+    async def slowly(name: str) -> AsyncIterator[bytes]:
+        asked.append(name)
+        begun.release()
+        yield b"username\n"
+        await go_on.wait()
+        yield name.encode()
+
+    def send(name: str, **headers: str) -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(admin.post("/users/import", content=slowly(name), headers=CSV | headers))
+
+    eight = [send(f"user{n}") for n in range(8)]
+    for _ in eight:
+        await begun.acquire()
+    ninth = await send("ninth")
+    strangers = [await send("x", Authorization="Bearer dzk_x"), await send("y", **await make_key(Scope.USERS_READ))]
+    go_on.set()
+
+    assert [lines(answer)[-1]["summary"]["created"] for answer in await asyncio.gather(*eight)] == [1] * 8
+    assert (ninth.status_code, ninth.json()["code"], ninth.headers["retry-after"]) == (503, "unavailable", "10")
+    assert [answer.status_code for answer in strangers] == [401, 403]
+    assert sorted(asked) == [f"user{n}" for n in range(8)]
+    assert lines(await send("after"))[-1]["summary"]["created"] == 1
+    assert len(await stored()) == 9
 
 
 # -- who goes away --------------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ class Accounts:
         meters: are told what `count` is told.
         watchers: told of each request of the standalone server.
         figures: what the room `metrics` keeps.
+        uploads: the files that are being imported over HTTP and lie on this machine's disk meanwhile.
         closing: awaited by `close`, the last first, while everything is still open.
     """
 
@@ -97,6 +98,7 @@ class Accounts:
     meters: list[Meter] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     figures: Any = None
+    uploads: set[object] = field(default_factory=set)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def wake(self, job: str) -> None:

@@ -18,7 +18,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, Scope
 from denizen.core.bodies import BoundedRequest
 from denizen.core.deps import accounts_of
-from denizen.core.errors import DenizenError, StorageFull, UnsupportedMedia
+from denizen.core.errors import DenizenError, StorageFull, Unavailable, UnsupportedMedia
 from denizen.core.problems import document_of, request_id_of, unexpected
 from denizen.idempotency.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from denizen.idempotency.service import digest_of, read_key
@@ -42,6 +42,8 @@ TYPES: Final[dict[str, Format]] = {
 }
 _PIECE_BYTES: Final = 256 * 1024
 _SPOOLED_BYTES: Final = 1024 * 1024
+_MOST_UPLOADS: Final = 8
+"""Files of one process at the same time, each of which may be as large as `DENIZEN_MAX_IMPORT_SIZE`."""
 
 
 def form_of(request: Request) -> Format:
@@ -128,11 +130,20 @@ class Upload:
 
 
 async def upload_of(request: Request) -> AsyncIterator[Upload]:
-    """Give room for a body until the answer was sent."""
+    """Give room for a body until the answer was sent; the route asks who the caller is before it asks for this.
+
+    Raises:
+        Unavailable: there is no room for one more, and not a byte of it is read.
+    """
+    uploads = accounts_of(request).uploads
+    if len(uploads) >= _MOST_UPLOADS:
+        raise Unavailable(f"{_MOST_UPLOADS} files are being imported here already. Try again later.", retry_after=10)
     upload = Upload(request)
+    uploads.add(upload)
     try:
         yield upload
     finally:
+        uploads.discard(upload)
         await upload.close()
 
 
