@@ -1,4 +1,4 @@
-"""Environments of the peers that cannot share ours: made once, beside the results, and kept."""
+"""Environments of the peers that cannot share ours: made once, inside our own, and kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def python_of(peer: str) -> Path:
     """
     pins = PEERS / peer / "requirements.txt"
     mark = hashlib.sha256(pins.read_bytes()).hexdigest()[:12]
-    folder = PEERS.parent / "results" / f"environment-{peer}-{mark}"
+    folder = PEERS.parent.parent / ".venv" / "peers" / f"{peer}-{mark}"
     python = folder / "bin" / "python"
     done = folder / "done"
     if not done.exists():

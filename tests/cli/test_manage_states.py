@@ -26,7 +26,7 @@ def test_suspension_is_shown_with_its_reason(command: Command, ada: str) -> None
 
     assert suspended["suspended_at"] is not None
     assert suspended["suspended_until"] == until
-    assert shown == suspended | {"suspension_reason": "Chargeback"}
+    assert shown == suspended | {"suspension_reason": "Chargeback", "roles": []}
     assert "Chargeback" in command("users", "show", "ada").out
     ended = command("users", "unsuspend", "ada", "--json").row
     assert (ended["suspended_at"], ended["suspended_until"], ended["version"]) == (None, None, 3)
@@ -77,6 +77,7 @@ def test_deleted_account_is_hidden_from_every_command_but_those_that_ask(
         assert (imported.code, imported.rows[0]["codes"]) == (1, {"email_taken": 1})
 
     [listed] = command("users", "list", "--deleted", "--json").rows
+    del before["roles"]
     assert listed == before | {
         "version": 2,
         "updated_at": listed["updated_at"],

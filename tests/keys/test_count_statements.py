@@ -84,6 +84,9 @@ INDEXING = {
 }
 """What keeping the search index costs on top, at most: where the words of the names stay, it is one look."""
 
+AUDITING = 6
+"""What writing down a change costs on top, at most: two for each event, the entry and what is personal about it."""
+
 
 async def test_head_runs_no_more_than_get(admin: AsyncClient, accounts: Accounts, make_user: MakeUser) -> None:
     """And says the same but for the body, of every address that takes GET."""
@@ -125,7 +128,9 @@ async def test_each_request_runs_so_many_statements(admin: AsyncClient, accounts
         # Slow reads on PostgreSQL set a time-out of their own first.
         statements = [each for each in ran if not each.startswith("SET LOCAL")]
         indexing = [each for each in statements if "denizen_search" in each]
-        assert len(statements) - len(indexing) == count, (method, path, statements)
+        auditing = [each for each in statements if "denizen_audit" in each]
+        assert len(statements) - len(indexing) - len(auditing) == count, (method, path, statements)
+        assert len(auditing) <= (AUDITING if method != "GET" and status in {200, 201, 204} else 0), (path, auditing)
         if status in {200, 201, 204} and body != {}:
             assert len(indexing) <= INDEXING.get((accounts.database.kind, method, path), 0), (method, path, indexing)
         ada = ada or answer.json()["id"]

@@ -42,6 +42,17 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("POST", "/auth/introspect"): Scope.TOKENS_INTROSPECT,
     ("GET", "/metrics"): Scope.METRICS_READ,
     ("GET", "/audit"): Scope.AUDIT_READ,
+    ("GET", "/users/{user_id}/sessions"): None,
+    ("DELETE", "/users/{user_id}/sessions"): None,
+    ("POST", "/users/{user_id}/suspend"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/unsuspend"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/restore"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/password-link"): None,
+    ("GET", "/invitations/"): Scope.INVITATIONS_WRITE,
+    ("POST", "/invitations/"): Scope.INVITATIONS_WRITE,
+    ("GET", "/invitations/{invitation_id}"): None,
+    ("DELETE", "/invitations/{invitation_id}"): None,
+    ("POST", "/invitations/{invitation_id}/resend"): None,
 }
 """Every address that needs a key, with the one scope that it needs; `None` for none, for one of two, and where what is
 not one's to see is a 404.
@@ -53,16 +64,56 @@ OPEN = {
     ("GET", "/readyz"),
     ("GET", "/.well-known/jwks.json"),
     ("POST", "/auth/refresh"),
+    ("POST", "/auth/login"),
+    ("POST", "/auth/register"),
+    ("GET", "/auth/register/confirm"),
+    ("POST", "/auth/register/confirm"),
+    ("GET", "/auth/first-administrator"),
+    ("POST", "/auth/first-administrator"),
+    ("GET", "/auth/accept-invitation"),
+    ("POST", "/auth/accept-invitation"),
+    ("POST", "/auth/magic-link"),
+    ("GET", "/auth/magic-link/sign-in"),
+    ("POST", "/auth/magic-link/sign-in"),
+    ("POST", "/auth/code"),
+    ("POST", "/auth/code/sign-in"),
+    ("POST", "/auth/request-verify-token"),
+    ("GET", "/auth/verify"),
+    ("POST", "/auth/verify"),
+    ("POST", "/auth/forgot-password"),
+    ("GET", "/auth/reset-password"),
+    ("POST", "/auth/reset-password"),
+    ("GET", "/auth/confirm-email"),
+    ("POST", "/auth/confirm-email"),
+    ("GET", "/auth/undo-email"),
+    ("POST", "/auth/undo-email"),
 }
 """Every address that asks for no credentials, or finds them in the body."""
 
-SIGNED_IN = {("POST", "/auth/tokens")}
+SIGNED_IN = {
+    ("POST", "/auth/tokens"),
+    ("POST", "/auth/logout"),
+    ("POST", "/auth/reauthenticate"),
+    ("POST", "/auth/change-password"),
+    ("POST", "/auth/change-email"),
+    ("GET", "/auth/sessions"),
+    ("DELETE", "/auth/sessions"),
+    ("GET", "/auth/sessions/current"),
+    ("DELETE", "/auth/sessions/{session_id}"),
+    ("GET", "/users/me"),
+    ("PATCH", "/users/me"),
+    ("DELETE", "/users/me"),
+    ("GET", "/users/me/data"),
+    ("POST", "/users/{user_id}/impersonate"),
+}
 """Every address that is about the account of whoever calls, so that no key does."""
 
 
 async def call(client: AsyncClient, route: tuple[str, str], headers: dict[str, str]) -> Response:
     method, path = route
-    path = path.format(user_id=new_id(), key_id=new_id(), job_id=new_id(), role="nobody")
+    path = path.format(
+        user_id=new_id(), key_id=new_id(), job_id=new_id(), session_id=new_id(), invitation_id=new_id(), role="nobody"
+    )
     body = {"name": "x", "scopes": ["keys:write"]} if "keys" in path else {}
     return await client.request(
         method, path, json=body if method in {"POST", "PATCH", "PUT"} else None, headers=headers

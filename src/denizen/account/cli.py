@@ -10,7 +10,7 @@ from denizen.account import service
 from denizen.core.commands import Json, Output, command, open_accounts
 from denizen.users import crud
 
-app = typer.Typer()
+app = typer.Typer(help="Create, find, change and delete accounts; bring them in and take them out.")
 
 
 @app.command("password-link")
