@@ -24,6 +24,9 @@ NEEDED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/jobs/{job_id}/results"): None,
     ("PATCH", "/users/{user_id}"): Scope.USERS_WRITE,
     ("DELETE", "/users/{user_id}"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/suspend"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/unsuspend"): Scope.USERS_WRITE,
+    ("POST", "/users/{user_id}/restore"): Scope.USERS_WRITE,
     ("POST", "/keys/"): Scope.KEYS_WRITE,
     ("GET", "/keys/"): Scope.KEYS_WRITE,
     ("GET", "/keys/current"): None,
@@ -54,7 +57,7 @@ OPEN = {
 }
 """Every address that asks for no credentials, or finds them in the body."""
 
-SIGNED_IN = {("POST", "/auth/tokens")}
+SIGNED_IN = {("POST", "/auth/tokens"), ("GET", "/users/me"), ("PATCH", "/users/me"), ("DELETE", "/users/me")}
 """Every address that is about the account of whoever calls, so that no key does."""
 
 
