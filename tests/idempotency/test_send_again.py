@@ -214,7 +214,7 @@ async def test_erased_account_leaves_no_answer_behind(
     made = await client.post("/users/", json=ADA, headers=under("k"))
     assert b"ada@example.org" in (await kept(accounts))[0][6]
 
-    await admin.delete(f"/users/{made.json()['id']}")
+    await admin.delete(f"/users/{made.json()['id']}?erase=true")
 
     assert await kept(accounts) == []
 

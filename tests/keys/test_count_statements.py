@@ -60,7 +60,7 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
         204,
         RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1 + DELETED,
     ),  # hold, try to erase, hide
-    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + GUARD + 1 + 1),
+    ("DELETE", "/users/{ada}", None, 404, RECOGNISE + GUARD + 1),
     ("GET", "/users/{ada}", None, 404, RECOGNISE + 1),
     ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1),
     ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1 + 1),

@@ -59,7 +59,7 @@ def test_the_tutorials_commands_word_for_word_in_a_fresh_clone(clone: Path) -> N
     assert not (clone / "denizen.db").exists()
     alembic(clone, "alembic upgrade head")
 
-    written = clone / "src/denizen/migrations/versions/denizen_0005_add_nicknames.py"
+    written = clone / "src/denizen/migrations/versions/denizen_0011_add_nicknames.py"
     code = written.read_text()
     assert 'batch_op.add_column(sa.Column("nickname", sa.String(length=50), nullable=True))' in code.replace("'", '"')
     assert "sa.String(length=27).with_variant(sa.DateTime(timezone=True), 'postgresql')" in code

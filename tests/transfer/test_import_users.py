@@ -59,6 +59,7 @@ async def test_rows_become_accounts(bring_in: BringIn, stored: Stored, clock: Cl
         "full_name": "Ada 👑",
         "hashed_password": None,
         "is_active": True,
+        "email_verified_at": None,
         "created_at": clock(),
         "updated_at": clock(),
         "version": 1,

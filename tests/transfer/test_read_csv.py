@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from denizen.core.errors import DenizenError
 from denizen.transfer.adapters.csv import CsvReader, CsvWriter, neutralise, restore
 from denizen.transfer.errors import ColumnRepeated, ColumnUnknown, EncodingUnsupported, HeaderMissing
-from denizen.transfer.schemas import EXPORTED, Row
+from denizen.transfer.schemas import EXPORTED, IGNORED, Row
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)
 
@@ -253,9 +253,10 @@ def test_what_pythons_writer_writes_is_read(rows: Sequence[tuple[str, ...]], siz
 @given(names=st.lists(TEXT | st.none(), min_size=1, max_size=5))
 def test_what_we_write_is_read_back(names: list[str | None]) -> None:
     values = {"id": "i", "username": "+u", "email": "-e", "external_id": "x", "is_active": True}
-    rest = {"created_at": "c", "updated_at": "u", "version": 7}
+    rest = {"email_verified_at": "v", "created_at": "c", "updated_at": "u", "version": 7}
+    ignored = dict.fromkeys(IGNORED, "s")  # what comes out and is left out on the way in
     writer = CsvWriter(EXPORTED)
-    rows = [[{**values, **rest, "full_name": name}[column] for column in EXPORTED] for name in names]
+    rows = [[{**values, **rest, **ignored, "full_name": name}[column] for column in EXPORTED] for name in names]
 
     found = read(writer.begin() + writer.write(rows))
 

@@ -169,7 +169,7 @@ async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[in
     """
     row = (await db.execute(_HELD, {"own": user_id})).one_or_none()
     if row is None or (versions is not None and row.version not in versions):
-        raise await _explain_miss(db, user_id)
+        raise await _explain_miss(db, user_id, versions)
     return tuple(row)
 
 
@@ -253,7 +253,7 @@ async def update_user(
     async with _conflicts_named(db, values, user_id):
         row = (await db.execute(change, {**told, "own": user_id, "versions": sorted(versions or ())})).one_or_none()
     if row is None:
-        raise await _explain_miss(db, user_id)
+        raise await _explain_miss(db, user_id, versions)
     return tuple(row)
 
 
@@ -319,9 +319,12 @@ async def postpone_erasure(db: AsyncSession, user_id: UUID, *, until: datetime) 
     await db.execute(later, {"own": user_id, "until": until})
 
 
-async def _explain_miss(db: AsyncSession, user_id: UUID) -> UserNotFound | UserChanged:
+async def _explain_miss(
+    db: AsyncSession, user_id: UUID, versions: AbstractSet[int] | None
+) -> UserNotFound | UserChanged:
+    # Where any version would have done there was none; by now it may have been restored.
     query = select(User.id).where(User.id == user_id, User.deleted_at.is_(None))
-    if (await db.execute(query)).one_or_none() is None:
+    if versions is None or (await db.execute(query)).one_or_none() is None:
         return UserNotFound("User not found")
     return UserChanged(_CHANGED)
 
