@@ -169,7 +169,14 @@ def settings(database_url: str, overrides: dict[str, Any]) -> Settings:
         "allowed_hosts": "testserver",
         **overrides,
     }
-    return Settings(_env_file=None, database_url=database_url, secret_key=SECRET, **chosen)
+    # Read once for each choice: to read and check them all takes longer than most tests do.
+    known = repr(sorted(chosen.items()))
+    if known not in _SETTINGS:
+        _SETTINGS[known] = Settings(_env_file=None, database_url=database_url, secret_key=SECRET, **chosen)
+    return _SETTINGS[known].model_copy(update={"database_url": database_url})
+
+
+_SETTINGS: dict[str, Settings] = {}
 
 
 @pytest.fixture

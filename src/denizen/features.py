@@ -27,25 +27,27 @@ from denizen.signup.feature import FEATURE as SIGNUP
 from denizen.transfer.feature import FEATURE as TRANSFER
 from denizen.users.feature import FEATURE as USERS
 
+# Routes are looked at in this order, and FastAPI makes those of a room ready when it first looks there: what is asked
+# for most stands first.
 FEATURES: tuple[Feature, ...] = (
     IDEMPOTENCY,
-    LIMITS,
-    HOUSEKEEPING,
-    SESSIONS,
-    ACCOUNT,
-    FOUNDER,
-    SIGNUP,
-    INVITATIONS,
-    PASSWORDLESS,
-    REFRESH,
     BATCH,
     USERS,
     DIRECTORY,
+    SESSIONS,
+    KEYS,
+    LIMITS,
+    HOUSEKEEPING,
+    SIGNUP,
+    ACCOUNT,
+    FOUNDER,
+    INVITATIONS,
+    PASSWORDLESS,
+    REFRESH,
     SEARCH,
     ROLES,
     ONETIME,
     SIGNING,
-    KEYS,
     MAIL,
     JOBS,
     TRANSFER,
