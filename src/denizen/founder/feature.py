@@ -13,4 +13,4 @@ def _routers() -> tuple[Any, ...]:
     return (router,)
 
 
-FEATURE = Feature("founder", routers=_routers, ahead=True)
+FEATURE = Feature("founder", routers=_routers)

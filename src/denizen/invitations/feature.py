@@ -32,7 +32,6 @@ async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int)
 FEATURE = Feature(
     "invitations",
     routers=_routers,
-    ahead=True,
     cleaners=(Cleaner("old invitations", _clean),),
     holdings=(Holding("invitations", crud.describe_invitations),),
     commands=(CommandGroup("invitations", _commands),),

@@ -25,4 +25,4 @@ async def _mail_proof(db: AsyncSession, event: Event) -> None:
         await mail_proof(accounts, db, event.user_id, event.after["email"], at=accounts.clock())
 
 
-FEATURE = Feature("signup", routers=_routers, ahead=True, listeners=(_mail_proof,), sign_up=ask_for_account)
+FEATURE = Feature("signup", routers=_routers, listeners=(_mail_proof,), sign_up=ask_for_account)
