@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import select, update
@@ -168,6 +169,24 @@ async def test_whose_suspension_is_over_signs_in(
     await set_user(accounts, ada["id"], suspended_at=AT, suspended_until=clock.at)
 
     assert (await login(client)).status_code == 200
+
+
+async def test_sign_ins_at_once_all_pass_while_the_hash_is_made_anew(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any]
+) -> None:
+    """Correct parallel sign-ins all pass, also when one of them replaces the hash under the others."""
+    await set_user(accounts, ada["id"], hashed_password=Argon2Hasher(memory=8, passes=1).hash(PASSWORD))
+    accounts.hashing.hasher = Argon2Hasher(memory=16, passes=1)
+    statuses: list[int] = []
+
+    async def sign_in() -> None:
+        statuses.append((await login(client)).status_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(sign_in)
+
+    assert statuses == [200] * 8
 
 
 async def test_imported_hash_is_made_anew_at_sign_in(

@@ -77,6 +77,7 @@ class Login(NamedTuple):
     deleted_at: datetime | None
     suspended_at: datetime | None
     suspended_until: datetime | None
+    version: int
 
 
 _LOGIN = select(*(getattr(User, name) for name in Login._fields))

@@ -69,6 +69,10 @@ class Account(Protocol):
     """As much of an account as signing in to it needs: a `User`, or a row of `crud.find_login`."""
 
     @property
+    def id(self) -> UUID:
+        """Whose it is."""
+
+    @property
     def hashed_password(self) -> str | None:
         """A PHC string."""
 
@@ -120,7 +124,14 @@ async def verify_password(
     fits = await accounts.hashing.verify(password, hashed, lane=Lane.PUBLIC)
     if user is None or not fits or not may_sign_in(user, at=accounts.clock()):
         await wrong_guess(accounts, who, address)
-        raise SignInFailed(FAILED)
+        raise _failed(user)
+
+
+def _failed(user: Account | None) -> SignInFailed:
+    """Make the refusal: the same for everybody, and for the audit alone with whom it is about."""
+    failed = SignInFailed(FAILED)
+    failed.user_id = None if user is None else user.id
+    return failed
 
 
 class Opened(NamedTuple):
@@ -186,8 +197,10 @@ async def _prove(
     stored = found.hashed_password or ""
     renewed = await _hash_anew(accounts, password, stored)
     user = (await crud.lock_logins(db, [found.id])).get(found.id)
-    if user is None or user.hashed_password != stored or not may_sign_in(user, at=at):
-        raise SignInFailed(FAILED)
+    # A hash that another sign-in has just made anew is of the same password: with another one the version is another.
+    changed = user is None or (user.hashed_password != stored and user.version != found.version)
+    if user is None or changed or not may_sign_in(user, at=at):
+        raise _failed(found)
     await right_guess(accounts, db, who, address)
     if renewed is not None:
         await crud.replace_hash(db, user.id, stored, renewed)
