@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from denizen.core.logs import logger
@@ -76,24 +76,32 @@ def health_router(check: Check, *, patience: float = PATIENCE) -> Router:
         check: looks at whatever serving needs; an exception counts as not ready.
         patience: seconds after which it counts as not ready.
     """
-    router = Router(tags=["health"])
-    readiness = _Readiness(check, patience)
+    return _router.bound({_READINESS: _Readiness(check, patience)})
 
-    async def read_health() -> Health:
-        """Answer as long as the event loop turns. Looks at nothing."""
-        return Health()
 
-    async def read_readiness(response: Response) -> Readiness:
-        """Tell whether the database answers and its schema is one that this release can serve."""
-        found = await readiness.read()
-        if found.status != "ready":
-            response.status_code = 503
-            response.headers["retry-after"] = "1"
-        return found
+# The endpoints stand at the top, and find what they check in the request: FastAPI remembers every function that it has
+# looked at, and with one that knows an install it would keep that install for ever.
 
-    not_ready = {503: {"model": Readiness, "description": "Something that serving needs is away."}}
-    router.add_api_route("/healthz", read_health, operation_id="read_health", summary="Is the process alive?")
-    router.add_api_route(
-        "/readyz", read_readiness, operation_id="read_readiness", summary="Can it serve?", responses=not_ready
-    )
-    return router
+_READINESS: Final = "denizen.readiness"
+_router = Router(tags=["health"])
+
+
+@_router.get("/healthz", operation_id="read_health", summary="Is the process alive?")
+async def read_health() -> Health:
+    """Answer as long as the event loop turns. Looks at nothing."""
+    return Health()
+
+
+@_router.get(
+    "/readyz",
+    operation_id="read_readiness",
+    summary="Can it serve?",
+    responses={503: {"model": Readiness, "description": "Something that serving needs is away."}},
+)
+async def read_readiness(request: Request, response: Response) -> Readiness:
+    """Tell whether the database answers and its schema is one that this release can serve."""
+    found: Readiness = await request.scope[_READINESS].read()
+    if found.status != "ready":
+        response.status_code = 503
+        response.headers["retry-after"] = "1"
+    return found
