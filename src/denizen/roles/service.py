@@ -108,8 +108,9 @@ async def change_role(db: AsyncSession, which: str, data: RoleUpdate, *, caller:
     before = frozenset(role.permissions)
     await crud.update_role(db, role, {**values, "updated_at": at})
     await db.refresh(role)
-    lost = before - frozenset(role.permissions)
-    await record(db, RoleChanged(role.id, role.name, tuple(role.permissions), tuple(sorted(lost))))
+    now = frozenset(role.permissions)
+    lost, gained = tuple(sorted(before - now)), tuple(sorted(now - before))
+    await record(db, RoleChanged(role.id, role.name, tuple(role.permissions), lost, gained))
     return role
 
 
