@@ -224,3 +224,17 @@ async def _sign_in(accounts: Accounts, user_id: str) -> dict[str, str]:
     async with accounts.writing() as db:
         _, token = await open_session(accounts, db, UUID(user_id), method="password", at=accounts.clock())
     return {"Authorization": f"Bearer {token}"}
+
+
+async def test_sign_ins_of_whoever_is_made_inactive_by_a_file_end_for_good(
+    client: AsyncClient, make_person: MakePerson, accounts: Accounts
+) -> None:
+    """As they do over HTTP: whoever is active again later signs in anew."""
+    clerk, person, other = await make_person(*IMPORTER), await make_person(), await make_person()
+
+    for active in (False, True):
+        rows = [_row(person, is_active=active), _row(other, full_name=f"Active: {active}")]
+        assert _told(await _send(client, clerk, *rows, mode="upsert")) == ["updated", "updated"]
+
+    assert not await opens(accounts, person.headers)
+    assert await opens(accounts, other.headers)

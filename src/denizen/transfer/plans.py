@@ -26,7 +26,7 @@ from denizen.transfer.crud import KINDS, Taken, find_match
 from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
 from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
 from denizen.users.errors import TAKEN
-from denizen.users.events import EmailChanged, EmailProved, PasswordChanged
+from denizen.users.events import EmailChanged, EmailProved, PasswordChanged, UserUpdated
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "username": ("username", "username_key", "username_skeleton"),
@@ -332,6 +332,8 @@ class Plan:
         if old.hashed_password != new.hashed_password:
             way = "removed" if new.hashed_password is None else "imported"
             self.events.append(PasswordChanged(UUID(new.id), way))
+        if old.is_active and not new.is_active:
+            self.events.append(UserUpdated(UUID(new.id), ("is_active",), after={"is_active": False}))
         if self._options.dry_run:
             self._note_move(old, new, moved)
 
