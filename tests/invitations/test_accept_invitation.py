@@ -151,6 +151,7 @@ async def test_what_a_key_invited_to_gives_no_more_than_the_key_may(
     make_role: MakeRole,
     make_admin: MakeAdmin,
     make_key: MakeKey,
+    *,
     clock: Clock,
     change: str | None,
     owned: bool,
