@@ -244,6 +244,29 @@ async def test_undoing_is_not_prevented_by_an_account_that_was_opened_with_the_o
     assert left.username == (username if "@" not in username else f"user-{left.id.hex}")
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["never proved", "proved"])
+async def test_undoing_is_not_prevented_by_a_deleted_account_that_never_proved_the_old_address(
+    scene: Scene, ada: dict[str, Any], make_user: MakeUser, make_key: MakeKey, *, first: bool
+) -> None:
+    """A deleted account keeps its names for as long as it can be restored, and a thief could delete one of his own."""
+    client, accounts, outbox, sign_in = scene
+    await ask(client, await sign_in(ada))
+    await confirm(client, (await outbox())[0])
+    squatter = await make_user(username="eve", email="ada@example.org")
+    if not first:
+        await proved(accounts, squatter)
+    assert (await client.delete("/users/me", headers=await sign_in(squatter))).status_code == 204
+
+    answer = await undo(client, (await outbox("email_changed"))[0])
+
+    if first:
+        assert (answer.status_code, answer.json()["email"]) == (200, "Ada@example.org")
+        restored = await client.post(f"/users/{squatter['id']}/restore", headers=await make_key())
+        assert code(restored) == "user_not_found"
+    else:
+        assert (answer.status_code, code(answer)) == (409, "email_taken")
+
+
 async def test_undoing_stops_at_an_account_that_has_proved_the_old_address(
     scene: Scene, ada: dict[str, Any], make_user: MakeUser
 ) -> None:

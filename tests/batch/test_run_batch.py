@@ -15,7 +15,7 @@ from denizen.core.auth import Scope
 from denizen.core.hashing import Lane
 from denizen.users import crud
 from tests.batch.conftest import Send, codes, create, delete, names, patch
-from tests.conftest import Clock, MakeKey, MakeUser
+from tests.conftest import Clock, MakeKey, MakePerson, MakeUser
 
 UNKNOWN = "019a5c1e-7f00-7a11-8b22-3c33d44e55f6"
 
@@ -308,3 +308,18 @@ async def test_body_may_be_larger_than_others_and_not_without_end(admin: AsyncCl
     for body, status in ((large, 422), (larger, 413)):
         answer = await admin.post("/users/batch", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == status
+
+
+async def test_deleting_oneself_takes_the_proof_that_it_takes_alone(
+    client: AsyncClient, make_person: MakePerson, clock: Clock
+) -> None:
+    """No batch is a way around: a stolen sign-in or a key ends no account of its owner."""
+    person = await make_person("users:write", "users:read")
+    made = await client.post("/keys/", headers=person.headers, json={"name": "x", "scopes": ["users:write"]})
+    key = {"Authorization": f"Bearer {made.json()['token']}"}
+    body = {"operations": [delete(str(person.id))]}
+
+    assert codes(await client.post("/users/batch", headers=key, json=body)) == ["session_needed"]
+    clock.turn(hours=2)
+    assert codes(await client.post("/users/batch", headers=person.headers, json=body)) == ["reauthentication_needed"]
+    assert (await client.get("/users/me", headers=person.headers)).status_code == 200

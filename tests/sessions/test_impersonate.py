@@ -9,7 +9,7 @@ from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
-from tests.conftest import Clock
+from tests.conftest import Clock, MakeKey
 from tests.sessions.conftest import PASSWORD, Headers, MakeAdmin, SignIn, bearer, works
 from tests.sessions.test_sign_in import set_user
 
@@ -101,3 +101,25 @@ async def test_nobody_stands_in_for_whom_there_is_not(
     assert (answer.status_code, answer.json()["code"]) == (409, "account_not_in_use")
     await set_user(accounts, ada["id"], deleted_at=at)
     assert (await client.post(f"/users/{ada['id']}/impersonate", headers=boss)).status_code == 404
+
+
+async def test_ends_when_the_person_may_do_more_than_before(
+    client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin, make_key: MakeKey, sign_in: SignIn
+) -> None:
+    """Nobody takes over: whoever stands in was asked what the person could do then. The owner's own sign-ins go on."""
+    boss, owner, root = await make_admin(), await sign_in(), await make_key()
+    for name in ("first", "second"):
+        role = {"name": name, "permissions": ["users:read"]}
+        assert (await client.post("/roles/", json=role, headers=root)).status_code == 201
+
+    headers = await stand_in(client, ada["id"], boss)
+    assert (await client.put(f"/users/{ada['id']}/roles/first", headers=root)).status_code == 200
+    assert [await works(client, each) for each in (headers, owner, boss)] == [False, True, True]
+
+    headers = await stand_in(client, ada["id"], boss)
+    await client.patch("/roles/second", json={"permissions": ["users:read", "users:export"]}, headers=root)
+    await client.patch("/roles/first", json={"description": "The same."}, headers=root)
+    assert await works(client, headers)
+    more = {"permissions": ["users:read", "users:export"]}
+    assert (await client.patch("/roles/first", json=more, headers=root)).status_code == 200
+    assert [await works(client, each) for each in (headers, owner, boss)] == [False, True, True]

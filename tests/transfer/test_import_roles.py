@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
@@ -11,7 +12,10 @@ from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
 from denizen.sessions.models import Session
-from tests.conftest import MakePerson, Person
+from denizen.sessions.service import open_session
+from tests.account.conftest import give_key, opens, stored
+from tests.conftest import MakePerson, MakeUser, Person
+from tests.transfer.conftest import HASH
 
 IMPORTER = ("users:read", "users:import", "users:write", "users:hashes")
 CSV = {"Content-Type": "text/csv"}
@@ -190,3 +194,47 @@ async def test_nobody_changes_accounts_by_a_file_in_somebody_elses_place(
     assert (refused.status_code, refused.json()["code"]) == (403, "not_while_impersonating")
     told = await _send(client, clerk, {"username": "one", "roles": [f"of-{clerk.username}"]})
     assert _told(told) == ["roles_not_allowed"]
+
+
+@pytest.mark.parametrize("with_hash", [True, False])
+async def test_an_address_that_a_file_says_was_proved_ends_what_was_made_before(
+    client: AsyncClient, make_person: MakePerson, make_user: MakeUser, accounts: Accounts, *, with_hash: bool
+) -> None:
+    """Pre-hijacking: the account may be a stranger's, opened in the hope that its owner comes one day. A second time
+    proves nothing new, and ends nothing.
+    """
+    clerk = await make_person(*IMPORTER)
+    user = await make_user()
+    stranger, key = await _sign_in(accounts, user["id"]), await give_key(accounts, user)
+    row = {"email": user["email"], "email_verified_at": "2026-01-01T00:00:00Z"}
+
+    results = await _send(client, clerk, row | ({"hashed_password": HASH} if with_hash else {}), mode="upsert")
+
+    assert _told(results) == ["updated"]
+    assert not await opens(accounts, stranger)
+    assert not await opens(accounts, key)
+    assert (await stored(accounts, user)).hashed_password == (HASH if with_hash else None)
+    owner = await _sign_in(accounts, user["id"])
+    await _send(client, clerk, row | {"email_verified_at": "2026-01-02T00:00:00Z"}, mode="upsert")
+    assert await opens(accounts, owner)
+    assert (await stored(accounts, user)).hashed_password == (HASH if with_hash else None)
+
+
+async def _sign_in(accounts: Accounts, user_id: str) -> dict[str, str]:
+    async with accounts.writing() as db:
+        _, token = await open_session(accounts, db, UUID(user_id), method="password", at=accounts.clock())
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_sign_ins_of_whoever_is_made_inactive_by_a_file_end_for_good(
+    client: AsyncClient, make_person: MakePerson, accounts: Accounts
+) -> None:
+    """As they do over HTTP: whoever is active again later signs in anew."""
+    clerk, person, other = await make_person(*IMPORTER), await make_person(), await make_person()
+
+    for active in (False, True):
+        rows = [_row(person, is_active=active), _row(other, full_name=f"Active: {active}")]
+        assert _told(await _send(client, clerk, *rows, mode="upsert")) == ["updated", "updated"]
+
+    assert not await opens(accounts, person.headers)
+    assert await opens(accounts, other.headers)

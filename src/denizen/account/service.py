@@ -25,10 +25,11 @@ from denizen.sessions.errors import SignInFailed
 from denizen.sessions.service import end_sessions, may_sign_in, verify_password
 from denizen.users import crud as users
 from denizen.users.crud import Row
-from denizen.users.errors import UserNotFound
+from denizen.users.errors import EmailTaken, UserInUse, UserNotFound
 from denizen.users.events import UserDeleted
 from denizen.users.proofs import drop_email, prove_email, set_email, set_password
 from denizen.users.schemas import READ_FIELDS
+from denizen.users.states import erase_user
 
 EMAIL: Final = READ_FIELDS.index("email")
 """Where the address stands in a `Row`."""
@@ -203,10 +204,19 @@ async def undo_email(
 
 
 async def _take_from_squatter(db: AsyncSession, email: str, *, at: datetime) -> None:
-    """Take an address from an account that never proved it: a thief could have opened that to prevent the undoing."""
-    other = await users.find_user_by_email(db, email, for_update=True)
-    if other is not None and other.email_verified_at is None:
+    """Take an address from an account that never proved it: a thief could have opened that to prevent the undoing. One
+    that he deleted, which would hold the address for as long as it can be restored, is erased.
+    """
+    other = await users.find_user_by_email(db, email, for_update=True, deleted=True)
+    if other is None or other.email_verified_at is not None:
+        return
+    if other.deleted_at is None:
         await drop_email(db, other, at=at)
+        return
+    try:
+        await erase_user(db, other.id, versions=None, hidden=True)
+    except UserInUse:
+        raise EmailTaken("A deleted account that cannot be erased yet has this address.", field="email") from None
 
 
 # ------------------------------------------------------------------------------------------- of whoever has signed in

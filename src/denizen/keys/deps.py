@@ -9,7 +9,7 @@ from fastapi import Depends
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, Scope
 from denizen.core.deps import Bearer
-from denizen.users.deps import must_be_fresh
+from denizen.users.plans import must_be_fresh
 
 
 class _MakingBearer(Bearer):
@@ -20,7 +20,7 @@ class _MakingBearer(Bearer):
         if caller.kind == "key":
             caller.must(Scope.KEYS_WRITE)
         else:
-            must_be_fresh(accounts, caller)
+            must_be_fresh(accounts, caller, at=accounts.clock())
 
 
 class _RevokingBearer(Bearer):

@@ -110,8 +110,10 @@ async def _may_ask(accounts: Accounts, email: str, address: str | None) -> bool:
 
 
 async def _recipient(db: AsyncSession, email: str, *, at: datetime) -> tuple[str, UUID | None]:
-    """Give where a letter goes, and to whom; to nobody where the address has no account that is open."""
-    user = await users.find_user_by_email(db, email)
+    """Give where a letter goes, and to whom; to nobody where the address has no account that is open. The account is
+    held before tokens are issued, the same order everywhere.
+    """
+    user = await users.find_user_by_email(db, email, for_update=True)
     if user is None or not may_sign_in(user, at=at):
         return email, None
     return user.email or email, user.id

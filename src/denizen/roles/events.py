@@ -28,6 +28,7 @@ class RoleChanged(Event):
         name: from now on.
         permissions: from now on.
         lost: what those who have it may do no more, unless another role allows it.
+        gained: what it did not allow before.
     """
 
     action = "role.changed"
@@ -37,6 +38,7 @@ class RoleChanged(Event):
     name: str
     permissions: tuple[str, ...]
     lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,9 @@ async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> Non
 # ------------------------------------------------------------------------------------------------------------- endings
 
 
+_IN_ANOTHERS_PLACE: Final = (Session.impersonator_id.is_not(None),)
+
+
 async def delete_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID | None = None) -> int:
     """End the sign-ins of one person, and those in which he acts in somebody's place; give how many that were.
 
@@ -221,6 +224,18 @@ async def describe_sessions(db: AsyncSession, user_id: UUID) -> list[dict[str, A
     """Give all that is stored of one person's sign-ins, but for what recognises them."""
     rows = await db.execute(select(*_TOLD).where(Session.user_id == user_id).order_by(Session.id))
     return [row._asdict() for row in rows]
+
+
+async def delete_impersonations(db: AsyncSession, user_id: UUID) -> int:
+    """End the sign-ins in which others act in a person's place; give how many that were."""
+    return len(await _ended(db, delete(Session).where(Session.user_id == user_id, *_IN_ANOTHERS_PLACE)))
+
+
+async def delete_impersonations_of_role(db: AsyncSession, role_id: UUID) -> None:
+    """End the sign-ins in which others act in the place of somebody who has a role."""
+    having = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    gone = delete(Session).where(Session.user_id.in_(having), *_IN_ANOTHERS_PLACE)
+    await db.execute(gone.execution_options(**_QUIETLY))
 
 
 async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:

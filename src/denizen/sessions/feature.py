@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.events import Event
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
-from denizen.roles.events import RoleChanged, RoleRevoked
+from denizen.roles.events import RoleChanged, RoleGranted, RoleRevoked
 from denizen.sessions import crud
-from denizen.sessions.service import end_sessions, idle_since_of, recognise, write_last_uses
+from denizen.sessions.service import end_impersonations, end_sessions, idle_since_of, recognise, write_last_uses
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 
 
@@ -31,8 +31,12 @@ async def _end(db: AsyncSession, event: Event) -> None:
             await end_sessions(db, event.user_id, reason="deactivated")
         case RoleRevoked():
             await end_sessions(db, event.user_id, reason="role taken")
+        case RoleGranted():
+            await end_impersonations(db, event.user_id, reason="role given")
         case RoleChanged() if event.lost:
             await crud.delete_sessions_of_role(db, event.role_id)
+        case RoleChanged() if event.gained:
+            await crud.delete_impersonations_of_role(db, event.role_id)
 
 
 async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:

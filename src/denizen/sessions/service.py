@@ -371,6 +371,16 @@ async def end_sessions(db: AsyncSession, user_id: UUID, *, reason: str, keep: UU
     return ended
 
 
+async def end_impersonations(db: AsyncSession, user_id: UUID, *, reason: str) -> int:
+    """End the sign-ins in which others act in a person's place, since he may do more from now on: whoever does was
+    asked about what this person may as it was then.
+    """
+    ended = await crud.delete_impersonations(db, user_id)
+    if ended:
+        await record(db, SessionsEnded(user_id, ended, reason))
+    return ended
+
+
 async def end_sessions_of(db: AsyncSession, user_id: UUID, *, caller: Caller | None) -> int:
     """End all sign-ins of somebody else, for an administrator.
 

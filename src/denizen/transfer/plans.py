@@ -26,7 +26,7 @@ from denizen.transfer.crud import KINDS, Taken, find_match
 from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
 from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
 from denizen.users.errors import TAKEN
-from denizen.users.events import EmailChanged, PasswordChanged
+from denizen.users.events import EmailChanged, EmailProved, PasswordChanged, UserUpdated
 
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "username": ("username", "username_key", "username_skeleton"),
@@ -158,6 +158,13 @@ def already(account: Account, column: str, line: int | None) -> RowResult:
     if line is not None:
         detail = f"{detail}, in line {line} of this file"
     return RowResult(account.line, "refused", None, kind.code, name, detail)
+
+
+def _is_first_proof(old: Account, values: Mapping[str, Any]) -> bool:
+    """Tell whether a row says that an address was proved, of an account that had never proved one: what was made before
+    ends then, as after the letter that proves it.
+    """
+    return old.email_verified_at is None and values.get("email_verified_at") is not None
 
 
 @dataclass(slots=True)
@@ -295,6 +302,8 @@ class Plan:
             return old
         if "email_key" in values:  # nobody has proved the new one, but where the row says so
             values.setdefault("email_verified_at", row.email_verified_at)
+        if _is_first_proof(old, values) and "hashed_password" not in row.given:
+            values["hashed_password"] = None  # whoever chose it may have been a stranger
         if old.version == MAX_VERSION:
             raise VersionExhausted("The account of this row was changed as often as its version can count.")
         new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
@@ -318,8 +327,13 @@ class Plan:
             self.events.append(
                 EmailChanged(UUID(new.id), "administrator", before={"email": old.email}, after={"email": new.email})
             )
+        if _is_first_proof(old, new._asdict()):
+            self.events.append(EmailProved(UUID(new.id), first=True))
         if old.hashed_password != new.hashed_password:
-            self.events.append(PasswordChanged(UUID(new.id), "imported"))
+            way = "removed" if new.hashed_password is None else "imported"
+            self.events.append(PasswordChanged(UUID(new.id), way))
+        if old.is_active and not new.is_active:
+            self.events.append(UserUpdated(UUID(new.id), ("is_active",), after={"is_active": False}))
         if self._options.dry_run:
             self._note_move(old, new, moved)
 

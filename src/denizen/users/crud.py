@@ -144,9 +144,16 @@ def _user_where(known_by: ColumnElement[bool], *, for_update: bool = False, dele
     return query.with_for_update(key_share=True) if for_update else query
 
 
-async def find_user_by_email(db: AsyncSession, email: str, *, for_update: bool = False) -> User | None:
-    """Return the account with `email`, in whatever spelling of its letters, where there is one; see `get_user`."""
-    return (await db.scalars(_user_where(User.email_key == email_key(email), for_update=for_update))).one_or_none()
+async def find_user_by_email(
+    db: AsyncSession, email: str, *, for_update: bool = False, deleted: bool = False
+) -> User | None:
+    """Return the account with `email`, in whatever spelling of its letters, where there is one; see `get_user`.
+
+    Args:
+        deleted: whether it may be one that is hidden, too.
+    """
+    query = _user_where(User.email_key == email_key(email), for_update=for_update, deleted=deleted)
+    return (await db.scalars(query)).one_or_none()
 
 
 async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:

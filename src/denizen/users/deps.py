@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request
 
-from denizen.core.accounts import Accounts
-from denizen.core.auth import (
-    Caller,
-    NotWhileImpersonating,
-    ReauthenticationNeeded,
-    Scope,
-    ScopeMissing,
-    SessionNeeded,
-)
+from denizen.core.auth import Caller, Scope, ScopeMissing, SessionNeeded
 from denizen.core.deps import Bearer
 from denizen.core.origin import CALLER
 from denizen.users.errors import UserNotFound
@@ -93,20 +84,3 @@ CanWriteUser = Annotated[Caller, Depends(OneBearer(Scope.USERS_WRITE))]
 def sees_others(caller: Caller) -> bool:
     """Whether somebody may know which accounts there are."""
     return caller.may(Scope.USERS_READ) or caller.may(Scope.USERS_WRITE)
-
-
-def must_be_fresh(accounts: Accounts, caller: Caller) -> None:
-    """Let somebody do to his own account what cannot be undone.
-
-    Raises:
-        SessionNeeded: a key, even his own.
-        NotWhileImpersonating: somebody in his place.
-        ReauthenticationNeeded: he proved who he is too long ago.
-    """
-    if caller.kind != "session":
-        raise SessionNeeded("Sign in for this: a key is not enough.")
-    if caller.impersonator_id is not None:
-        raise NotWhileImpersonating("This is for the owner of the account alone.")
-    recent = accounts.clock() - timedelta(seconds=accounts.settings.reauthentication_timeout)
-    if caller.authenticated_at is None or caller.authenticated_at < recent:
-        raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")

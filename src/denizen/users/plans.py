@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from denizen.core.auth import Caller, NotWhileImpersonating
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, SessionNeeded
 from denizen.core.errors import FieldError, Invalid
 from denizen.users.errors import OwnAccount
 from denizen.users.schemas import FLOWS, OwnUpdate
@@ -59,3 +61,20 @@ def not_on_oneself(caller: Caller | None, user_id: UUID) -> None:
     """
     if caller is not None and caller.is_self(user_id):
         raise OwnAccount("Nobody suspends himself, or ends his own suspension.")
+
+
+def must_be_fresh(accounts: Accounts, caller: Caller, *, at: datetime) -> None:
+    """Let somebody do to his own account what cannot be undone.
+
+    Raises:
+        SessionNeeded: a key, even his own.
+        NotWhileImpersonating: somebody in his place.
+        ReauthenticationNeeded: he proved who he is too long ago.
+    """
+    if caller.kind != "session":
+        raise SessionNeeded("Sign in for this: a key is not enough.")
+    if caller.impersonator_id is not None:
+        raise NotWhileImpersonating("This is for the owner of the account alone.")
+    recent = at - timedelta(seconds=accounts.settings.reauthentication_timeout)
+    if caller.authenticated_at is None or caller.authenticated_at < recent:
+        raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")

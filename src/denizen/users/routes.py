@@ -30,7 +30,7 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
 from denizen.users import crud, service, states
-from denizen.users.deps import CanWriteUser, CurrentPerson, must_be_fresh, must_reach, own_id
+from denizen.users.deps import CanWriteUser, CurrentPerson, must_reach, own_id
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
@@ -231,7 +231,6 @@ async def delete_me(accounts: Here, caller: CurrentPerson, versions: Versions, d
     """Leave: the account is hidden at once, every sign-in ends, and it is erased after `DENIZEN_DELETE_GRACE`. Whoever
     calls has to have proved just now who he is.
     """
-    must_be_fresh(accounts, caller)
     await states.delete_user(accounts, db, own_id(caller), versions=versions, at=at, caller=caller)
 
 
@@ -289,8 +288,6 @@ async def delete_user(
     restored and its names stay taken. One's own as `DELETE /users/me`.
     """
     must_reach(caller, user_id, Scope.USERS_WRITE)
-    if caller.is_self(user_id):
-        must_be_fresh(accounts, caller)
     if erase:
         caller.must(Scope.USERS_WRITE)
     await states.delete_user(accounts, db, user_id, versions=versions, at=at, caller=caller, erase=erase)

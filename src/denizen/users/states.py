@@ -107,8 +107,11 @@ async def delete_user(
         UserNotFound, UserChanged: nothing to delete, or none of those versions.
         UserInUse: it could not be erased, now or later: a host's table keeps it.
         NotWhileImpersonating, BeyondCaller: as `change_user`.
+        SessionNeeded, ReauthenticationNeeded: his own, which takes a recent proof of who he is.
     """
     plans.not_in_anothers_place(caller)
+    if caller is not None and caller.is_self(user_id):
+        plans.must_be_fresh(accounts, caller, at=at)
     await guard(db, caller, [user_id])
     grace = timedelta(seconds=accounts.settings.delete_grace)
     if erase or not grace:
