@@ -7,16 +7,31 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.audit.models import AuditDetail, AuditEntry
 from denizen.audit.schemas import AuditQuery
+from denizen.users.models import User
 
 _QUIETLY: Final = {"synchronize_session": False}
 _INSERT_ENTRY: Final = insert(AuditEntry.__table__)  # type: ignore[arg-type]  # a Table, declared as FromClause
-_INSERT_DETAIL: Final = insert(AuditDetail.__table__)  # type: ignore[arg-type]  # likewise
+_DETAIL: Any = AuditDetail.__table__
+_DETAIL_COLUMNS: Final = tuple(column.name for column in _DETAIL.c)
+
+
+def _into_details() -> Any:
+    """Build the statement that writes what is personal, unless whom it tells of has been erased meanwhile: then nothing
+    of him is to be written, and what is done by it must not fail. Where he is there he is held, as a foreign key would.
+    """
+    new = {name: bindparam(name, type_=_DETAIL.c[name].type) for name in _DETAIL_COLUMNS}
+    there = select(User.id).where(User.id == new["user_id"]).with_for_update(read=True, key_share=True)
+    told = select(*new.values()).where(or_(new["user_id"].is_(None), there.scalar_subquery().is_not(None)))
+    return insert(_DETAIL).from_select(_DETAIL_COLUMNS, told, include_defaults=False)
+
+
+_INSERT_DETAIL: Final = _into_details()
 
 COLUMNS: Final = (
     "id",
@@ -37,7 +52,7 @@ _FILTERS: Final = ("actor_id", "subject_id", "action", "outcome")
 
 
 async def create_entry(db: AsyncSession, entry: dict[str, Any], details: Sequence[dict[str, Any]]) -> None:
-    """Write what happened, and beside it what is personal about it."""
+    """Write what happened, and beside it what is personal about it, of those who are there still."""
     await db.execute(_INSERT_ENTRY, entry)
     if details:
         await db.execute(_INSERT_DETAIL, list(details))
