@@ -111,12 +111,14 @@ def _plain(value: object) -> Any:
 
 
 def _details(entry_id: UUID, origin: Origin, about: UUID | None, personal: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Keep apart what is personal, by whom it tells of: where the request came from tells of whoever made it, and of
-    somebody unknown who opens an account or signs in, that is the subject.
+    """Keep apart what is personal, by whom it tells of: where the request came from tells of whoever made it, which is
+    the one in the other's place where somebody is; and of somebody unknown who opens an account or signs in, that is
+    the subject.
     """
     whence = {name: value for name, value in (("address", origin.address), ("device", origin.device)) if value}
     values = {name: value for name, value in personal.items() if value}
-    actor = origin.user_id or (about if origin.caller is None else None)
+    instead = None if origin.caller is None else origin.caller.impersonator_id
+    actor = instead or origin.user_id or (about if origin.caller is None else None)
     if actor == about:
         whence |= values
         values = {}
