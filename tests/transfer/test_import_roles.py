@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
 from denizen.sessions.models import Session
+from tests.audit.test_write_entries import entries
 from tests.conftest import MakePerson, Person
 
 IMPORTER = ("users:read", "users:import", "users:write", "users:hashes")
@@ -46,9 +47,11 @@ def _row(person: Person, **values: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])
 async def test_nobody_is_imported_over_who_may_do_more(
-    client: AsyncClient, make_person: MakePerson, dry_run: str
+    client: AsyncClient, accounts: Accounts, make_person: MakePerson, dry_run: str
 ) -> None:
-    """Row by row: the others of the file go in. A row that changes nothing takes nothing over."""
+    """Row by row: the others of the file go in, and the audit tells of each. A row that changes nothing takes nothing
+    over.
+    """
     clerk = await make_person(*IMPORTER)
     root, auditor, below = (
         await make_person(roles=["admin"]),
@@ -75,6 +78,13 @@ async def test_nobody_is_imported_over_who_may_do_more(
     assert after == before
     unchanged = await _send(client, clerk, _row(root, is_active=True), mode="upsert")
     assert _told(unchanged) == ["unchanged"]
+    noted = [(each.facts, each.subject_id) for each in await entries(accounts) if each.outcome == "refused"]
+    act = '"act":"POST /users/import"'
+    assert noted == [
+        (f'{{"code":"beyond_caller",{act}}}', root.id),
+        (f'{{"code":"beyond_caller",{act}}}', auditor.id),
+        (f'{{"code":"own_account",{act}}}', clerk.id),
+    ]
     skipped = await _send(client, clerk, _row(root, full_name="Mine"), mode="skip")
     assert _told(skipped) == ["skipped"]
 
@@ -190,3 +200,14 @@ async def test_nobody_changes_accounts_by_a_file_in_somebody_elses_place(
     assert (refused.status_code, refused.json()["code"]) == (403, "not_while_impersonating")
     told = await _send(client, clerk, {"username": "one", "roles": [f"of-{clerk.username}"]})
     assert _told(told) == ["roles_not_allowed"]
+
+
+async def test_an_import_that_changes_nobody_is_no_event(
+    client: AsyncClient, accounts: Accounts, make_person: MakePerson
+) -> None:
+    clerk = await make_person(*IMPORTER)
+    before = len(await entries(accounts))
+
+    await _send(client, clerk, _row(clerk, full_name="Me"), mode="skip")
+
+    assert [each.action for each in (await entries(accounts))[before:] if each.action == "users.imported"] == []

@@ -22,7 +22,7 @@ from denizen.audit import crud
 from denizen.audit.schemas import AuditQuery
 from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsMissing
-from denizen.core.errors import DenizenError, Forbidden, TooMany, Unauthorized, Unavailable
+from denizen.core.errors import DenizenError, Forbidden, NotFound, TooMany, Unauthorized, Unavailable
 from denizen.core.events import INSTALL, Event
 from denizen.core.ids import new_id
 from denizen.core.logs import logger, report
@@ -133,9 +133,12 @@ def _detail(entry_id: UUID, user_id: UUID | None, facts: Mapping[str, Any]) -> d
 async def hear_refusal(accounts: Accounts, error: DenizenError) -> None:
     """Write down that something was refused: somebody may not, is not who he says, or tries too often.
 
-    Whoever sent no credentials at all has tried nothing. Where it cannot be written down, for whatever reason, the
-    refusal stands all the same, and the log says so.
+    Whoever sent no credentials at all has tried nothing. Where he is told that there is no such thing since he may not
+    know of it, what he lacks is what caused that, and what is written. Where it cannot be written down, for whatever
+    reason, the refusal stands all the same, and the log says so.
     """
+    if isinstance(error, NotFound) and isinstance(error.__cause__, Forbidden):
+        error = error.__cause__
     if not isinstance(error, Forbidden | Unauthorized | TooMany) or isinstance(error, CredentialsMissing):
         return
     at, origin = accounts.clock(), current_origin()
