@@ -56,7 +56,7 @@ async def test_a_change_is_written_with_who_what_and_from_where(
     )
     assert (await personal(accounts))[-2:] == [
         (None, {"address": "127.0.0.1", "device": "curl/8"}),
-        (UUID(made["id"]), {"after": {"full_name": "Ada"}}),
+        (UUID(made["id"]), {"before": {"full_name": None}, "after": {"full_name": "Ada"}}),
     ]
 
 
