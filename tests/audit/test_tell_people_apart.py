@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from denizen.audit.crud import describe_entries
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.ids import new_id
@@ -27,4 +28,8 @@ async def test_where_an_impersonator_sits_tells_of_him(accounts: Accounts, make_
 
     found = (await personal(accounts))[-2:]
     assert (boss, {"address": "192.0.2.7", "device": "helper"}) in found
+    async with accounts.database.read.session() as db:
+        assert next(each["action"] for each in await describe_entries(db, boss)) == "user.updated"
+        assert "192.0.2.7" in str(await describe_entries(db, boss))
+        assert "192.0.2.7" not in str(await describe_entries(db, ada))
     assert [facts["after"] for user_id, facts in found if user_id == ada] == [{"full_name": "Ada"}]

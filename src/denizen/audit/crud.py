@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -49,6 +50,9 @@ COLUMNS: Final = (
     "facts",
 )
 _FILTERS: Final = ("actor_id", "subject_id", "action", "outcome")
+
+_DESCRIBED: Final = 1_000
+_DESCRIBING: Final = (AuditEntry.id, AuditEntry.at, AuditEntry.action, AuditEntry.outcome)
 
 
 async def create_entry(db: AsyncSession, entry: dict[str, Any], details: Sequence[dict[str, Any]]) -> None:
@@ -113,6 +117,24 @@ async def list_details(db: AsyncSession, ids: Sequence[UUID]) -> list[Any]:
     """Return `(entry_id, facts)` of what is personal about some entries, in the order of their writing."""
     query = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.entry_id.in_(ids))
     return list(await db.execute(query.order_by(AuditDetail.id)))
+
+
+async def describe_entries(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give what happened to one person or was done by him, the newest thousand, and of each what is personal of him."""
+    own = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.user_id == user_id)
+    details = (await db.execute(own.order_by(AuditDetail.id.desc()).limit(2 * _DESCRIBED))).all()
+    found: dict[UUID, dict[str, Any]] = {}
+    for which in (
+        AuditEntry.subject_id == user_id,
+        AuditEntry.actor_id == user_id,
+        AuditEntry.id.in_([entry_id for entry_id, _ in details]),
+    ):  # each by an index of its own, which all of them at once would not be
+        query = select(*_DESCRIBING).where(which).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+        found |= {row.id: row._asdict() | {"personal": {}} for row in await db.execute(query.limit(_DESCRIBED))}
+    newest = sorted(found.values(), key=lambda each: (each["at"], each["id"]), reverse=True)[:_DESCRIBED]
+    for entry_id, facts in reversed(details):
+        found.get(entry_id, {"personal": {}})["personal"] |= json.loads(facts)
+    return newest
 
 
 async def delete_old(db: AsyncSession, *, before: datetime, limit: int) -> int:
