@@ -34,6 +34,10 @@ async def test_data_is_all_of_the_person_and_of_nobody_else_and_without_secrets(
     assert [each["name"] for each in held["keys"]] == ["own"]
     assert [each["address"] for each in held["mails"]] == ["bob@example.org"]
     assert held["roles"] == []
+    assert {"user.created", "session.created"} <= {each["action"] for each in held["audit"]}
+    assert all(each.keys() == {"id", "at", "action", "outcome", "personal"} for each in held["audit"])
+    assert held["audit"][0]["at"] >= held["audit"][-1]["at"]
+    assert "127.0.0.1" in {each["personal"].get("address") for each in held["audit"]}
     assert ada["id"] not in answer.text
     assert "ada@" not in answer.text.lower()
     hashed = (await stored(accounts, bob)).hashed_password

@@ -33,6 +33,7 @@ async def test_newest_first_with_what_is_personal(admin: AsyncClient, make_user:
     assert newest["action"] == "user.updated"
     assert newest["at"] == "2026-01-31T09:30:01.123456Z"
     assert newest["facts"] == {"fields": ["full_name"]}
+    assert newest["personal"]["before"] == {"full_name": None}
     assert newest["personal"]["after"] == {"full_name": "Ada"}
     assert newest["actor_id"] is None
     assert newest["count"] == 1

@@ -11,10 +11,15 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import select
 
+from denizen.audit import crud
 from denizen.audit.models import AuditDetail, AuditEntry
 from denizen.audit.service import WRITTEN_A_MINUTE, delete_old, write_counts
 from denizen.core.accounts import Accounts
-from denizen.core.auth import Scope
+from denizen.core.auth import Scope, ScopeMissing
+from denizen.core.ids import new_id
+from denizen.core.origin import Origin, coming_from
+from denizen.users.schemas import UserUpdate
+from denizen.users.service import change_user
 from tests.conftest import Clock, MakeKey, MakeUser
 
 PASSWORD = "correct horse battery"
@@ -51,7 +56,7 @@ async def test_a_change_is_written_with_who_what_and_from_where(
     )
     assert (await personal(accounts))[-2:] == [
         (None, {"address": "127.0.0.1", "device": "curl/8"}),
-        (UUID(made["id"]), {"after": {"full_name": "Ada"}}),
+        (UUID(made["id"]), {"before": {"full_name": None}, "after": {"full_name": "Ada"}}),
     ]
 
 
@@ -149,3 +154,59 @@ async def test_entries_are_kept_for_a_set_time(accounts: Accounts, make_user: Ma
     assert len(await entries(accounts)) == written
     assert {each.at for each in await entries(accounts)} == {clock() - timedelta(seconds=2)}
     assert len(await personal(accounts)) == written
+
+
+async def test_what_somebody_did_who_was_erased_meanwhile_is_written_without_him(
+    accounts: Accounts, make_user: MakeUser
+) -> None:
+    """Neither the change nor the refusal becomes another error, and nothing personal of him is written any more."""
+    made = await make_user()
+    before = await personal(accounts)
+    gone = Origin("request", user_id=new_id(), address="192.0.2.7")
+
+    with coming_from(gone):
+        async with accounts.writing() as db:
+            await change_user(
+                db, UUID(made["id"]), UserUpdate(full_name="Ada"), versions=None, at=accounts.clock(), caller=None
+            )
+        await accounts.refused(ScopeMissing("This needs a scope."))
+
+    *_, changed, refused = await entries(accounts)
+    assert (changed.action, changed.actor_id) == ("user.updated", gone.user_id)
+    assert (refused.action, refused.actor_id) == ("request.refused", gone.user_id)
+    assert "192.0.2.7" not in str(await personal(accounts))
+    assert len(await personal(accounts)) == len(before) + 1
+
+
+async def test_a_refusal_stays_what_it_is_where_it_cannot_be_written(
+    client: AsyncClient, accounts: Accounts, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await make_key(Scope.USERS_READ)
+    monkeypatch.setattr(crud, "create_entry", broken)
+
+    answer = await client.post("/keys/", json={"name": "x", "scopes": ["users:read"]}, headers=key)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+
+
+async def broken(*_: object) -> None:
+    raise RuntimeError("no entry today")
+
+
+async def test_counts_that_cannot_be_written_wait(
+    client: AsyncClient, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(times: int) -> None:
+        for _ in range(times):
+            await client.get("/users/", headers={"Authorization": "Bearer dzk_x"})
+
+    await refuse(WRITTEN_A_MINUTE + 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(crud, "count_entry", broken)
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                await write_counts(accounts)
+            await refuse(1)
+    await write_counts(accounts)
+
+    assert sum(each.count for each in await entries(accounts)) == WRITTEN_A_MINUTE + 5

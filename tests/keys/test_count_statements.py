@@ -30,6 +30,9 @@ SUSPENDED = LAST + 2
 DELETED = SUSPENDED + 2
 """And his keys end, while nobody makes another."""
 
+BEFORE = 1
+"""What was there before the change, for the audit: neither database gives that with the change (PostgreSQL from 18)."""
+
 COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/users/", ADA, 201, RECOGNISE + SAVEPOINT + 1),
     ("POST", "/users/", EVE, 201, RECOGNISE + SAVEPOINT + 1),
@@ -44,12 +47,12 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("GET", "/users/?emial=ada@example.org", None, 422, 0),
     ("GET", "/users/{ada}", None, 200, RECOGNISE + 1),
     ("GET", "/users/7", None, 404, RECOGNISE),
-    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + GUARD + 1),
-    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + GUARD + 1 + LAST + 1),
-    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + GUARD + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + GUARD + 1 + SAVEPOINT + 1),
-    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1),
-    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + GUARD + 1),
+    ("PATCH", "/users/{ada}", {"full_name": "Ada"}, 200, RECOGNISE + GUARD + BEFORE + 1),
+    ("PATCH", "/users/{ada}", {"is_active": False, "full_name": None}, 200, RECOGNISE + GUARD + BEFORE + 1 + LAST + 1),
+    ("PATCH", "/users/{ada}", {"external_id": "crm-1"}, 200, RECOGNISE + GUARD + BEFORE + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + GUARD + BEFORE + SAVEPOINT + 1),
+    ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + GUARD + BEFORE + SAVEPOINT + 1 + 1),
+    ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + GUARD + BEFORE),
     ("POST", "/users/{ada}/suspend", {"reason": "?"}, 200, RECOGNISE + GUARD + 1 + SUSPENDED),
     ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1 + 1),
     ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1),

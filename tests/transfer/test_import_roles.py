@@ -14,6 +14,7 @@ from denizen.core.accounts import Accounts
 from denizen.sessions.models import Session
 from denizen.sessions.service import open_session
 from tests.account.conftest import give_key, opens, stored
+from tests.audit.test_write_entries import entries
 from tests.conftest import MakePerson, MakeUser, Person
 from tests.transfer.conftest import HASH
 
@@ -50,9 +51,11 @@ def _row(person: Person, **values: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])
 async def test_nobody_is_imported_over_who_may_do_more(
-    client: AsyncClient, make_person: MakePerson, dry_run: str
+    client: AsyncClient, accounts: Accounts, make_person: MakePerson, dry_run: str
 ) -> None:
-    """Row by row: the others of the file go in. A row that changes nothing takes nothing over."""
+    """Row by row: the others of the file go in, and the audit tells of each. A row that changes nothing takes nothing
+    over.
+    """
     clerk = await make_person(*IMPORTER)
     root, auditor, below = (
         await make_person(roles=["admin"]),
@@ -79,6 +82,13 @@ async def test_nobody_is_imported_over_who_may_do_more(
     assert after == before
     unchanged = await _send(client, clerk, _row(root, is_active=True), mode="upsert")
     assert _told(unchanged) == ["unchanged"]
+    noted = [(each.facts, each.subject_id) for each in await entries(accounts) if each.outcome == "refused"]
+    act = '"act":"POST /users/import"'
+    assert noted == [
+        (f'{{"code":"beyond_caller",{act}}}', root.id),
+        (f'{{"code":"beyond_caller",{act}}}', auditor.id),
+        (f'{{"code":"own_account",{act}}}', clerk.id),
+    ]
     skipped = await _send(client, clerk, _row(root, full_name="Mine"), mode="skip")
     assert _told(skipped) == ["skipped"]
 
@@ -238,3 +248,14 @@ async def test_sign_ins_of_whoever_is_made_inactive_by_a_file_end_for_good(
 
     assert not await opens(accounts, person.headers)
     assert await opens(accounts, other.headers)
+
+
+async def test_an_import_that_changes_nobody_is_no_event(
+    client: AsyncClient, accounts: Accounts, make_person: MakePerson
+) -> None:
+    clerk = await make_person(*IMPORTER)
+    before = len(await entries(accounts))
+
+    await _send(client, clerk, _row(clerk, full_name="Me"), mode="skip")
+
+    assert [each.action for each in (await entries(accounts))[before:] if each.action == "users.imported"] == []

@@ -111,9 +111,10 @@ async def test_who_listens_hears_what_was_set(admin: AsyncClient, make_user: Mak
     await change(admin, made, full_name="Ada", email="ada@example.org")
     await change(admin, made, email="nobody")
 
+    before = {"full_name": made["full_name"], "email": made["email"]}
     after = {"full_name": "Ada", "email": "ada@example.org"}
     assert heard == [
-        UserUpdated(UUID(made["id"]), ("email", "full_name"), after=after),
+        UserUpdated(UUID(made["id"]), ("email", "full_name"), before=before, after=after),
         EmailChanged(
             UUID(made["id"]),
             "administrator",

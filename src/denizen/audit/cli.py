@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import typer
 
@@ -10,6 +11,7 @@ from denizen.audit import service
 from denizen.audit.schemas import AuditQuery
 from denizen.core.accounts import Accounts
 from denizen.core.commands import Json, Output, command, open_accounts
+from denizen.core.ids import parse_id
 from denizen.users import crud as users
 
 app = typer.Typer(help="Look at what happened.")
@@ -46,11 +48,12 @@ async def list_(
     Output(as_json).table(rows, columns=COLUMNS, empty="Nothing of the kind has happened.")
 
 
-async def _id_of(accounts: Accounts, who: str | None) -> Any:
-    if who is None:
-        return None
+async def _id_of(accounts: Accounts, who: str | None) -> UUID | None:
+    """Give the id of somebody, hidden or not; of whoever has been erased, nobody knows more than that."""
+    if who is None or (user_id := parse_id(who)) is not None:
+        return None if who is None else user_id
     async with accounts.database.read.session() as db:
-        return (await users.find_user(db, who)).id
+        return (await users.find_user(db, who, deleted=True)).id
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.audit.models import AuditDetail, AuditEntry
 from denizen.audit.schemas import AuditQuery
+from denizen.users.models import User
 
 _QUIETLY: Final = {"synchronize_session": False}
 _INSERT_ENTRY: Final = insert(AuditEntry.__table__)  # type: ignore[arg-type]  # a Table, declared as FromClause
-_INSERT_DETAIL: Final = insert(AuditDetail.__table__)  # type: ignore[arg-type]  # likewise
+_DETAIL: Any = AuditDetail.__table__
+_DETAIL_COLUMNS: Final = tuple(column.name for column in _DETAIL.c)
+
+
+def _into_details() -> Any:
+    """Build the statement that writes what is personal, unless whom it tells of has been erased meanwhile: then nothing
+    of him is to be written, and what is done by it must not fail. Where he is there he is held, as a foreign key would.
+    """
+    new = {name: bindparam(name, type_=_DETAIL.c[name].type) for name in _DETAIL_COLUMNS}
+    there = select(User.id).where(User.id == new["user_id"]).with_for_update(read=True, key_share=True)
+    told = select(*new.values()).where(or_(new["user_id"].is_(None), there.scalar_subquery().is_not(None)))
+    return insert(_DETAIL).from_select(_DETAIL_COLUMNS, told, include_defaults=False)
+
+
+_INSERT_DETAIL: Final = _into_details()
 
 COLUMNS: Final = (
     "id",
@@ -35,9 +51,12 @@ COLUMNS: Final = (
 )
 _FILTERS: Final = ("actor_id", "subject_id", "action", "outcome")
 
+_DESCRIBED: Final = 1_000
+_DESCRIBING: Final = (AuditEntry.id, AuditEntry.at, AuditEntry.action, AuditEntry.outcome)
+
 
 async def create_entry(db: AsyncSession, entry: dict[str, Any], details: Sequence[dict[str, Any]]) -> None:
-    """Write what happened, and beside it what is personal about it."""
+    """Write what happened, and beside it what is personal about it, of those who are there still."""
     await db.execute(_INSERT_ENTRY, entry)
     if details:
         await db.execute(_INSERT_DETAIL, list(details))
@@ -98,6 +117,24 @@ async def list_details(db: AsyncSession, ids: Sequence[UUID]) -> list[Any]:
     """Return `(entry_id, facts)` of what is personal about some entries, in the order of their writing."""
     query = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.entry_id.in_(ids))
     return list(await db.execute(query.order_by(AuditDetail.id)))
+
+
+async def describe_entries(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
+    """Give what happened to one person or was done by him, the newest thousand, and of each what is personal of him."""
+    own = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.user_id == user_id)
+    details = (await db.execute(own.order_by(AuditDetail.id.desc()).limit(2 * _DESCRIBED))).all()
+    found: dict[UUID, dict[str, Any]] = {}
+    for which in (
+        AuditEntry.subject_id == user_id,
+        AuditEntry.actor_id == user_id,
+        AuditEntry.id.in_([entry_id for entry_id, _ in details]),
+    ):  # each by an index of its own, which all of them at once would not be
+        query = select(*_DESCRIBING).where(which).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+        found |= {row.id: row._asdict() | {"personal": {}} for row in await db.execute(query.limit(_DESCRIBED))}
+    newest = sorted(found.values(), key=lambda each: (each["at"], each["id"]), reverse=True)[:_DESCRIBED]
+    for entry_id, facts in reversed(details):
+        found.get(entry_id, {"personal": {}})["personal"] |= json.loads(facts)
+    return newest
 
 
 async def delete_old(db: AsyncSession, *, before: datetime, limit: int) -> int:

@@ -22,10 +22,10 @@ from denizen.audit import crud
 from denizen.audit.schemas import AuditQuery
 from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsMissing
-from denizen.core.errors import DenizenError, Forbidden, TooMany, Unauthorized, Unavailable
+from denizen.core.errors import DenizenError, Forbidden, NotFound, TooMany, Unauthorized, Unavailable
 from denizen.core.events import INSTALL, Event
 from denizen.core.ids import new_id
-from denizen.core.logs import logger
+from denizen.core.logs import logger, report
 from denizen.core.origin import Origin, current_origin
 from denizen.core.rates import LeakyRateLimiter, address_key
 from denizen.users.events import UserDeleted, UserErased
@@ -39,6 +39,9 @@ WRITTEN_A_MINUTE: Final = 10
 _MOST_GROUPS: Final = 10_000
 _PERSONAL: Final = frozenset({"before", "after"})
 
+_Waiting = dict[bytes, tuple[dict[str, Any], dict[str, Any]]]
+"""Entries with their counts, and what is personal about them, by group."""
+
 
 @dataclass(slots=True)
 class _Refusals:
@@ -46,11 +49,11 @@ class _Refusals:
 
     Attributes:
         limiter: says what is still written one by one.
-        waiting: entries with their counts, and what is personal about them.
+        waiting: what is to be added to entries that count.
     """
 
     limiter: LeakyRateLimiter = field(default_factory=lambda: LeakyRateLimiter(WRITTEN_A_MINUTE, 60))
-    waiting: dict[bytes, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    waiting: _Waiting = field(default_factory=dict)
 
 
 _REFUSALS: Final[WeakKeyDictionary[Accounts, _Refusals]] = WeakKeyDictionary()
@@ -108,12 +111,14 @@ def _plain(value: object) -> Any:
 
 
 def _details(entry_id: UUID, origin: Origin, about: UUID | None, personal: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Keep apart what is personal, by whom it tells of: where the request came from tells of whoever made it, and of
-    somebody unknown who opens an account or signs in, that is the subject.
+    """Keep apart what is personal, by whom it tells of: where the request came from tells of whoever made it, which is
+    the one in the other's place where somebody is; and of somebody unknown who opens an account or signs in, that is
+    the subject.
     """
     whence = {name: value for name, value in (("address", origin.address), ("device", origin.device)) if value}
     values = {name: value for name, value in personal.items() if value}
-    actor = origin.user_id or (about if origin.caller is None else None)
+    instead = None if origin.caller is None else origin.caller.impersonator_id
+    actor = instead or origin.user_id or (about if origin.caller is None else None)
     if actor == about:
         whence |= values
         values = {}
@@ -128,9 +133,12 @@ def _detail(entry_id: UUID, user_id: UUID | None, facts: Mapping[str, Any]) -> d
 async def hear_refusal(accounts: Accounts, error: DenizenError) -> None:
     """Write down that something was refused: somebody may not, is not who he says, or tries too often.
 
-    Whoever sent no credentials at all has tried nothing. Where the database does not take it, the refusal stands all
-    the same, and the log says so.
+    Whoever sent no credentials at all has tried nothing. Where he is told that there is no such thing since he may not
+    know of it, what he lacks is what caused that, and what is written. Where it cannot be written down, for whatever
+    reason, the refusal stands all the same, and the log says so.
     """
+    if isinstance(error, NotFound) and isinstance(error.__cause__, Forbidden):
+        error = error.__cause__
     if not isinstance(error, Forbidden | Unauthorized | TooMany) or isinstance(error, CredentialsMissing):
         return
     at, origin = accounts.clock(), current_origin()
@@ -146,6 +154,8 @@ async def hear_refusal(accounts: Accounts, error: DenizenError) -> None:
             await crud.create_entry(db, entry, _details(entry["id"], origin, None, {}))
     except Unavailable as unavailable:
         log.warning("refusal_not_written", code=error.code, reason=unavailable.code)
+    except Exception as broken:  # noqa: BLE001  (whoever was refused is to be told that, and not of our trouble)
+        report(log, "refusal_not_written", broken, code=error.code)
 
 
 def _count(accounts: Accounts, refusals: _Refusals, entry: dict[str, Any], origin: Origin) -> None:
@@ -163,14 +173,30 @@ def _count(accounts: Accounts, refusals: _Refusals, entry: dict[str, Any], origi
 
 
 async def write_counts(accounts: Accounts) -> None:
-    """Add what was counted to the entries that count, off the way of requests."""
+    """Add what was counted to the entries that count, off the way of requests; what cannot be written waits on."""
     refusals = _REFUSALS.get(accounts)
     if refusals is None or not refusals.waiting:
         return
     waiting, refusals.waiting = refusals.waiting, {}
-    async with accounts.writing() as db:
-        for _, (entry, detail) in sorted(waiting.items()):  # in one order everywhere, for two processes at it
-            await crud.count_entry(db, entry, detail)
+    try:
+        async with accounts.writing() as db:
+            for _, (entry, detail) in sorted(waiting.items()):  # in one order everywhere, for two processes at it
+                await crud.count_entry(db, entry, detail)
+    except BaseException:
+        _put_back(refusals, waiting)
+        raise
+
+
+def _put_back(refusals: _Refusals, waiting: _Waiting) -> None:
+    """Let counts wait for the next time, with those that came meanwhile. They get new ids, since nobody knows whether a
+    commit that was cut off was made.
+    """
+    for group, (entry, detail) in waiting.items():
+        if group in refusals.waiting:
+            refusals.waiting[group][0]["count"] += entry["count"]
+        elif len(refusals.waiting) < _MOST_GROUPS:
+            entry_id = new_id()
+            refusals.waiting[group] = entry | {"id": entry_id}, detail | {"id": new_id(), "entry_id": entry_id}
 
 
 @dataclass(frozen=True, slots=True)

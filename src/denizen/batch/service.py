@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from denizen.batch import crud
 from denizen.batch.schemas import CreateOperation, DeleteOperation, Operation
 from denizen.core.accounts import Accounts
 from denizen.core.auth import BeyondCaller, Caller
-from denizen.core.errors import Conflict, DenizenError, StorageFull, Unavailable
+from denizen.core.errors import Conflict, DenizenError, Forbidden, StorageFull, Unavailable
 from denizen.core.events import guard
 from denizen.core.identifiers import Identity
 from denizen.core.ids import parse_id
@@ -118,8 +118,24 @@ async def run_batch(
         Unavailable, StorageFull: nothing of it was done, unless the commit itself was cut off.
     """
     acts = await _hash_passwords(accounts, await _judge_all(accounts, operations))
+    done: list[Outcome] = []
+
+    async def keep_and_finish(db: AsyncSession, outcomes: list[Outcome]) -> T:
+        done[:] = outcomes
+        return await finish(db, outcomes)
+
     async with _one_at_a_time(accounts):
-        return await _write(accounts, acts, caller, finish)
+        given = await _write(accounts, acts, caller, keep_and_finish)
+    await accounts.refused_within(_forbidden(done))
+    return given
+
+
+def _forbidden(outcomes: Sequence[Outcome]) -> Iterator[Forbidden]:
+    """Give what the caller might not do, each with whom it is about."""
+    for outcome in outcomes:
+        if isinstance(outcome.error, Forbidden):
+            outcome.error.user_id = outcome.id
+            yield outcome.error
 
 
 @asynccontextmanager

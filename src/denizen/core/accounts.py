@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -204,6 +204,13 @@ class Accounts:
         """Tell those who want to know that a request ended in `error`; its transaction has been undone by now."""
         for hear in self.refusals:
             await hear(self, error)
+
+    async def refused_within(self, errors: Iterable[DenizenError]) -> None:
+        """Tell them what was refused within something that was done as a whole, and has been committed by now."""
+        for number, error in enumerate(errors, 1):
+            await self.refused(error)
+            if number % 50 == 0:
+                await asyncio.sleep(0)  # there may be thousands, and the event loop has others to serve
 
     async def close(self) -> None:
         """Let jobs do what they do last, then let go of threads and connections. The next use opens them anew."""

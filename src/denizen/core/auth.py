@@ -164,7 +164,12 @@ class Caller:
         """Raise `ScopeMissing` unless the caller holds all of `scopes`."""
         missing = [scope for scope in scopes if not self.may(scope)]
         if missing:
-            raise ScopeMissing(f"This needs {_listed(missing)}.")
+            raise self.lacks(*missing)
+
+    @staticmethod
+    def lacks(*scopes: str) -> ScopeMissing:
+        """Give what whoever lacks `scopes` is refused with; the cause of a 404 for who may not know what there is."""
+        return ScopeMissing(f"This needs {_listed(scopes)}.")
 
     def is_self(self, user_id: UUID) -> bool:
         """Whether the account is the caller's own."""

@@ -43,7 +43,7 @@ class _OneWritingBearer(_WritingBearer):
     def judge(self, caller: Caller, accounts: Accounts) -> None:
         """Refuse a caller who may not."""
         if not sees_roles(caller):
-            raise RoleNotFound("Role not found")
+            raise RoleNotFound("Role not found") from caller.lacks(Scope.ROLES_WRITE)
         super().judge(caller, accounts)
 
 

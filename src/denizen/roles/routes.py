@@ -146,7 +146,7 @@ async def delete_role(caller: CanWriteRole, role: Which, db: Db) -> None:
 async def list_user_roles(caller: CurrentCaller, user_id: UserId, reads: Reads) -> Response:
     """List what roles somebody has, by name: one's own, or anybody's with `users:read`."""
     if not caller.is_self(user_id) and not caller.may(Scope.USERS_READ):
-        raise UserNotFound("User not found")
+        raise UserNotFound("User not found") from caller.lacks(Scope.USERS_READ)
     return _roles(await service.list_roles_of(reads, user_id))
 
 

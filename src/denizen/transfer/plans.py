@@ -16,7 +16,7 @@ from operator import lt
 from typing import Any, Final
 from uuid import UUID
 
-from denizen.core.errors import DenizenError, StorageFull
+from denizen.core.errors import DenizenError, Forbidden, StorageFull
 from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
 from denizen.core.words import search_text
@@ -51,9 +51,13 @@ class Seen:
 
     Of new accounts, which most rows are and whose ids grow, a hundred are kept in one piece: a row of its own for each
     would be a twentieth of an import, for the few that are ever asked for.
+
+    Attributes:
+        forbidden: what whoever imports might not do, by line, until the audit has been told.
     """
 
     def __init__(self) -> None:
+        self.forbidden: dict[int, Forbidden] = {}
         self._scratch = sqlite3.connect("", isolation_level=None)
         self._scratch.execute("PRAGMA journal_mode=OFF")
         self._scratch.execute("CREATE TABLE seen (mark BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
@@ -222,10 +226,18 @@ class Plan:
         for row in rows:
             if self._options.dry_run:
                 self._recall(row)
+            self._seen.forbidden.pop(row.line, None)  # of another try
             try:
                 self.results.append(self._judge(row))
             except DenizenError as error:
                 self.results.append(refused(row.line, error))
+                if isinstance(error, Forbidden):
+                    self._forbid(row, error)
+
+    def _forbid(self, row: Account, error: Forbidden) -> None:
+        holder = find_match(self._taken, self._key, getattr(row, self._key))
+        error.user_id = None if holder is None else UUID(holder)
+        self._seen.forbidden[row.line] = error
 
     def _judge(self, row: Account) -> RowResult:
         key = getattr(row, self._key)

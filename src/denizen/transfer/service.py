@@ -196,6 +196,8 @@ class Import:
                 self.summary.add(results)
             else:
                 results = await self._store(batch)
+            forbidden, self._seen.forbidden = self._seen.forbidden, {}
+            await self._accounts.refused_within(forbidden.values())
             yield results
             batch = await self._ahead.next()
 
@@ -302,7 +304,8 @@ class Import:
             tuple(UUID(result.id) for result in results if result.outcome == outcome and result.id is not None)
             for outcome in ("created", "updated")
         )
-        await record(db, UsersImported(created, updated))
+        if created or updated:
+            await record(db, UsersImported(created, updated))
 
     def _has_advanced(self, results: Sequence[RowResult], summary: Summary) -> None:
         self.summary = summary

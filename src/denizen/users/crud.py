@@ -63,6 +63,7 @@ _RESTORE = (
     .returning(*_TABLE_COLUMNS)
 )
 _HELD = select(*_TABLE_COLUMNS).where(_OWN).with_for_update()
+_HELD_FOR_OTHERS = select(*_TABLE_COLUMNS).where(_OWN).with_for_update(key_share=True)
 _HELD_OR_HIDDEN = select(_TABLE.c.version, _TABLE.c.deleted_at).where(_ANY).with_for_update()
 _ERASE = _TABLE.delete().where(_ANY)
 _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id"), User.deleted_at.is_(None)), shown=True)
@@ -163,18 +164,20 @@ async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = 
     return user
 
 
-async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None) -> Row:
+async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, unique: bool = True) -> Row:
     """Return the account `user_id` as it is now, and let nobody else change it before this transaction ends.
 
     Args:
         db: a writing session.
         user_id: whose.
         versions: those that will do, or `None` for whichever is there.
+        unique: whether what is unique of it may change, or it may go: then nothing that belongs to it can be added
+            meanwhile either.
 
     Raises:
         UserNotFound, UserChanged: nothing there, or none of those versions.
     """
-    row = (await db.execute(_HELD, {"own": user_id})).one_or_none()
+    row = (await db.execute(_HELD if unique else _HELD_FOR_OTHERS, {"own": user_id})).one_or_none()
     if row is None or (versions is not None and row.version not in versions):
         raise await _explain_miss(db, user_id, versions)
     return tuple(row)

@@ -52,7 +52,7 @@ def must_reach(caller: Caller, user_id: UUID, scope: Scope) -> None:
     if caller.is_self(user_id) or caller.may(scope):
         return
     if not sees_others(caller):
-        raise UserNotFound("User not found")
+        raise UserNotFound("User not found") from caller.lacks(scope)
     caller.must(scope)
 
 
@@ -69,11 +69,11 @@ class OneBearer(Bearer):
         """
         try:
             return await super().__call__(request)
-        except ScopeMissing:
+        except ScopeMissing as missing:
             caller: Caller = request.scope[CALLER]
             own = caller.user_id is not None and request.path_params["user_id"] == str(caller.user_id)
             if not own and not sees_others(caller):
-                raise UserNotFound("User not found") from None
+                raise UserNotFound("User not found") from missing
             raise
 
 

@@ -40,7 +40,7 @@ class UserUpdated(Event):
 
     Attributes:
         fields: the names of what was set.
-        before: the values that were there, where somebody looked.
+        before: the values that were there.
         after: those that are there now.
     """
 

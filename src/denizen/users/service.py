@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +28,8 @@ from denizen.users.errors import SignUpClosed
 from denizen.users.events import EmailChanged, SignedUp, UserCreated, UserUpdated
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, OwnUpdate, UserCreate, UserUpdate
+
+_UNIQUE: Final = frozenset({"username", "email", "external_id"})
 
 
 async def sign_up(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User | None:
@@ -220,25 +222,25 @@ async def change_user(
     plans.check_change(caller, user_id, named)
     await guard(db, caller, [user_id])
     values: dict[str, Any] = dict(named)
-    old_email: str | None = None
-    if not named or named.keys() & {"username", "email"}:
-        # The two names are judged together (a username with an @ must be the same person's address), so the other one
-        # is needed, and held.
-        held = await crud.lock_user(db, user_id, versions=versions)
-        if not named:
-            return held
-        before = dict(zip(READ_FIELDS, held, strict=True))
+    # It is read first, and held, for who is told what was there before: neither database gives that with the change
+    # (SQLite never, PostgreSQL from 18 on).
+    held = await crud.lock_user(db, user_id, versions=versions, unique=not named.keys().isdisjoint(_UNIQUE))
+    if not named:
+        return held
+    before = dict(zip(READ_FIELDS, held, strict=True))
+    if named.keys() & {"username", "email"}:
+        # The two are judged together: a username with an @ must be the same person's address.
         identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
         values |= identity._asdict()
         if "email" in named and identity.email_key != (before["email"] and email_key(before["email"])):
             values["email_verified_at"] = None
-            old_email = before["email"]
     row = await crud.update_user(db, user_id, values, versions=versions, at=at)
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
-    await record(db, UserUpdated(user_id, tuple(sorted(named)), after=named))
+    old = {name: before[name] for name in named}
+    await record(db, UserUpdated(user_id, tuple(sorted(named)), before=old, after=named))
     if "email_verified_at" in values:
-        changed = EmailChanged(user_id, "administrator", before={"email": old_email}, after={"email": values["email"]})
-        await record(db, changed)
+        was, now = {"email": before["email"]}, {"email": values["email"]}
+        await record(db, EmailChanged(user_id, "administrator", before=was, after=now))
     return row
