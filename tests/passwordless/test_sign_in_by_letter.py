@@ -148,6 +148,32 @@ async def test_code_has_five_tries_and_ten_minutes(
         assert (refused.status_code, refused.json()["code"]) == (422, "link_invalid")
 
 
+async def test_tickets_from_before_are_answered_alike_whoever_has_the_address(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
+) -> None:
+    """Nobody learns by asking twice who has an account, whatever he sends."""
+    await proved(accounts, ada)
+    found = []
+    for email in ("ada@example.org", "nobody@example.org"):
+        first = (await ask(client, "code", email)).json()["ticket"]
+        await ask(client, "code", email)
+        refused = [await client.post(CODE, json={"ticket": first, "code": "00000x"}) for _ in range(12)]
+        found.append([(each.status_code, each.json()["code"]) for each in refused])
+    assert found[0] == found[1]
+
+
+async def test_nobody_takes_anybody_the_code_he_waits_for(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
+) -> None:
+    """Who asks for a code for somebody else's address leaves that of its owner as it is."""
+    await proved(accounts, ada)
+    ticket = (await ask(client, "code")).json()["ticket"]
+    (letter,) = await outbox()
+    await ask(client, "code")
+
+    assert (await client.post(CODE, json={"ticket": ticket, "code": code_in(letter.text)})).status_code == 200
+
+
 async def test_wrong_codes_count_as_wrong_passwords_do(
     client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
 ) -> None:
