@@ -323,4 +323,14 @@ class TestFew:
         answers = [await client.post(ASK[way], json={"email": "ada@example.org"}) for way in ["link", "code"] * 3]
 
         assert [answer.status_code for answer in answers] == [202] * 5 + [429]
-        assert len(await outbox()) == 2
+        assert [letter.template for letter in await outbox()] == ["magic_link", "code"] * 2
+
+    async def test_letters_of_one_kind_keep_nobody_from_those_of_another(
+        self, client: AsyncClient, ada: dict[str, Any], outbox: Outbox
+    ) -> None:
+        """A stranger who asks for codes does not keep the owner of the account from a new password."""
+        for _ in range(4):
+            await ask(client, "code", "ada@example.org")
+        await client.post("/auth/forgot-password", json={"email": "ada@example.org"})
+
+        assert [letter.template for letter in await outbox()] == ["code", "code", "reset"]

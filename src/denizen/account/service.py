@@ -58,7 +58,7 @@ async def ask_for_link(
     """
     clean = clean_email(email)
     await may_ask(accounts, address)
-    if not await may_post(accounts, clean):
+    if not await may_post(accounts, purpose, clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:
@@ -286,7 +286,7 @@ async def ask_for_email(
     """
     user_id, clean = _person(caller), clean_email(email)
     await may_ask(accounts, address)
-    if not await may_post(accounts, clean):
+    if not await may_post(accounts, "change_email", clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:

@@ -62,7 +62,7 @@ async def ask_for_link(accounts: Accounts, email: str, *, address: str | None, l
         TooMany: too many letters were asked for from there.
     """
     clean = clean_email(email)
-    if not await _may_ask(accounts, clean, address):
+    if not await _may_ask(accounts, "magic_link", clean, address):
         return
     at, life = accounts.clock(), timedelta(seconds=accounts.settings.magic_link_lifetime)
     async with accounts.writing() as db:
@@ -87,7 +87,7 @@ async def ask_for_code(accounts: Accounts, email: str, *, address: str | None, l
         As `ask_for_link`.
     """
     clean = clean_email(email)
-    if not await _may_ask(accounts, clean, address):
+    if not await _may_ask(accounts, "code", clean, address):
         return new_token("dzc_")
     at = accounts.clock()
     async with accounts.writing() as db:
@@ -98,7 +98,7 @@ async def ask_for_code(accounts: Accounts, email: str, *, address: str | None, l
     return ticket
 
 
-async def _may_ask(accounts: Accounts, email: str, address: str | None) -> bool:
+async def _may_ask(accounts: Accounts, kind: str, email: str, address: str | None) -> bool:
     """Count one more letter that an address asks for, and one more to its recipient; tell whether it is to be sent.
 
     Raises:
@@ -106,7 +106,7 @@ async def _may_ask(accounts: Accounts, email: str, address: str | None) -> bool:
     """
     most = accounts.settings.sign_in_rate_per_address
     await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
-    return await may_post(accounts, email)
+    return await may_post(accounts, kind, email)
 
 
 async def _recipient(db: AsyncSession, email: str, *, at: datetime) -> tuple[str, UUID | None]:

@@ -75,7 +75,7 @@ async def ask_for_account(accounts: Accounts, db: AsyncSession, data: UserCreate
     identity = judge_account(accounts, data.username, data.email, data.full_name, password=data.password)
     # It is not kept, since who chose it is not known; the work is that of opening an account at once.
     await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
-    is_mailed = await may_post(accounts, str(identity.email))
+    is_mailed = await may_post(accounts, _PURPOSE, str(identity.email))
     taken = await crud.find_taken(db, identity)
     _refuse_username(identity, taken)
     at, life, email = accounts.clock(), _lifetime(accounts), str(identity.email)
