@@ -69,6 +69,18 @@ async def test_keeps_off_credentials_and_does_not_go_on_to_others(
     assert [await works(client, each) for each in (headers, owner, boss)] == [False, True, True]
 
 
+async def test_changes_no_name_that_the_person_signs_in_by(
+    client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin
+) -> None:
+    headers = await stand_in(client, ada["id"], await make_admin())
+
+    for name, value in (("username", "lovelace"), ("username", None)):
+        refused = await client.patch("/users/me", json={name: value}, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_while_impersonating")
+    changed = await client.patch("/users/me", json={"full_name": "Ada"}, headers=headers)
+    assert (changed.status_code, changed.json()["username"]) == (200, "ada")
+
+
 async def test_needs_the_permission(client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin) -> None:
     headers = await make_admin("users:write")
 
