@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from httpx import AsyncClient
+from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
+from denizen.sessions.models import Session
 from tests.conftest import Clock
 from tests.sessions.conftest import PASSWORD, Headers, MakeAdmin, SignIn, bearer, works
 from tests.sessions.test_sign_in import set_user
@@ -37,6 +39,18 @@ async def test_lasts_a_quarter_of_an_hour_and_says_who(
     assert await works(client, headers)
     clock.turn(seconds=1)
     assert not await works(client, headers)
+
+
+async def test_lasts_no_longer_than_the_sign_in_of_whoever_stands_in(
+    client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin, accounts: Accounts, clock: Clock
+) -> None:
+    boss = await make_admin()
+    async with accounts.writing() as db:
+        await db.execute(update(Session).values(expires_at=clock.at + timedelta(minutes=5)))
+
+    answer = await client.post(f"/users/{ada['id']}/impersonate", headers=boss)
+
+    assert (answer.status_code, answer.json()["expires_in"]) == (200, 300)
 
 
 async def test_has_the_permissions_of_the_person_and_no_more(

@@ -324,13 +324,14 @@ async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, ca
     await guard(db, caller, [user_id])
     if not may_sign_in(user, at=at):
         raise AccountNotInUse("Nobody signs in to this account just now: it is suspended, or not active.")
+    left = IMPERSONATION_LIFE if caller.expires_at is None else caller.expires_at - at
     return await _open(
         accounts,
         db,
         user_id,
         method="impersonation",
         at=at,
-        lifetime=IMPERSONATION_LIFE,
+        lifetime=min(IMPERSONATION_LIFE, left),
         impersonator_id=caller.user_id,
     )
 
