@@ -162,6 +162,20 @@ async def test_tickets_from_before_are_answered_alike_whoever_has_the_address(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("state", STATES)
+async def test_wrong_guesses_are_counted_alike_everywhere_whoever_has_the_address(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], state: str
+) -> None:
+    """Nobody learns from where his guesses are counted that there is an account, be it suspended or deleted."""
+    await bring_into(accounts, ada, state)
+    email = "nobody@example.org" if state == "unknown" else "ada@example.org"
+    for _ in range(10):
+        await client.post("/auth/login", json={"username": email, "password": "a wrong one"})
+    ticket = (await ask(client, "code", email)).json()["ticket"]
+
+    assert (await client.post(CODE, json={"ticket": ticket, "code": "00000x"})).status_code == 429
+
+
 async def test_nobody_takes_anybody_the_code_he_waits_for(
     client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
 ) -> None:
