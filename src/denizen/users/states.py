@@ -91,8 +91,8 @@ async def delete_user(
     """Hide an account from everybody, and erase it once `DENIZEN_DELETE_GRACE` is over: until then its names stay taken
     and `restore_user` brings it back.
 
-    Who leaves without ever having proved his address is erased at once: nobody is to sign up with somebody else's, leave,
-    and keep it from its owner for as long.
+    Who leaves without ever having proved his address is erased at once: nobody is to sign up with somebody else's,
+    leave, and keep it from its owner for as long.
 
     Args:
         accounts: where.
