@@ -224,7 +224,7 @@ class Accounts(BaseModel):
         le=3660 * 86400,
     )
     mail_rate_per_recipient: int = _about(
-        10, "Mails an hour that strangers may cause to one address; 0 for no limit.", ge=0, le=100_000
+        10, "Mails of each kind an hour that strangers may cause to one address; 0 for no limit.", ge=0, le=100_000
     )
     audit_retention: types.Seconds = _about(
         365 * 86400.0, "Time that the audit keeps what happened.", ge=86400, le=36600 * 86400

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+import pytest
 from httpx import AsyncClient
 
+from denizen.account import plans
 from denizen.core.accounts import Accounts
-from tests.account.conftest import ANOTHER, PASSWORD, Outbox, SignIn, code, fits, opens, set_columns
+from denizen.sessions.service import end_sessions
+from tests.account.conftest import ANOTHER, PASSWORD, Outbox, Scene, SignIn, code, fits, opens, set_columns
 from tests.conftest import Clock, MakeKey
 
 PATH = "/auth/change-password"
@@ -58,6 +62,35 @@ async def test_present_password_is_needed_and_a_wrong_one_counts_as_a_guess(
     assert await fits(accounts, ada, PASSWORD)
     clock.turn(minutes=20)
     assert (await client.post(PATH, json=BODY, headers=headers)).status_code == 204
+
+
+@pytest.mark.parametrize("change", ["ended", "suspended", "deleted"])
+@pytest.mark.parametrize("path", [PATH, "/auth/change-email"])
+async def test_requests_in_flight_do_nothing_once_their_sign_in_has_ended(
+    scene: Scene, ada: dict[str, Any], change: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for before somebody was signed out everywhere is not done after it."""
+    client, accounts, outbox, sign_in = scene
+    headers = await sign_in(ada)
+    held = plans.hold_own
+
+    async def meanwhile(db: Any, caller: Any, *, at: Any) -> Any:
+        await db.rollback()  # on SQLite there is one writer: let the other one in
+        if change == "ended":
+            async with accounts.writing() as other:
+                await end_sessions(other, UUID(ada["id"]), reason="test")
+        else:
+            values = {"deleted_at": at, "erase_at": at} if change == "deleted" else {"suspended_at": at}
+            await set_columns(accounts, ada, **values)
+        return await held(db, caller, at=at)
+
+    monkeypatch.setattr("denizen.account.service.hold_own", meanwhile)
+    body = BODY if path == PATH else {"email": "ada@example.net"}
+    refused = await client.post(path, json=body, headers=headers)
+
+    assert (refused.status_code, code(refused)) == (401, "credentials_invalid")
+    assert await fits(accounts, ada, PASSWORD)
+    assert await outbox() == []
 
 
 async def test_policy_holds_here_too(

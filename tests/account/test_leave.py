@@ -6,7 +6,7 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from tests.account.conftest import Outbox, Scene, ask, opens
+from tests.account.conftest import Outbox, Scene, ask, opens, proved
 from tests.conftest import MakeKey
 
 
@@ -14,6 +14,7 @@ async def test_who_leaves_gets_a_letter_and_his_sessions_and_links_end_at_once(
     scene: Scene, ada: dict[str, Any]
 ) -> None:
     client, accounts, outbox, sign_in = scene
+    await proved(accounts, ada)
     await ask(client, "/auth/forgot-password", "ada@example.org")
     headers, other = await sign_in(ada), await sign_in(ada)
 
@@ -26,6 +27,19 @@ async def test_who_leaves_gets_a_letter_and_his_sessions_and_links_end_at_once(
     assert (told.template, told.address) == ("deleted", "Ada@example.org")
     body = {"token": reset.token, "password": "a staple of seven seas"}
     assert (await client.post("/auth/reset-password", json=body)).json()["code"] == "link_invalid"
+
+
+async def test_who_leaves_with_an_address_that_was_never_proved_leaves_it_to_its_owner(
+    scene: Scene, ada: dict[str, Any]
+) -> None:
+    """Nobody takes a stranger's address hostage by signing up with it and leaving."""
+    client, _, outbox, sign_in = scene
+
+    assert (await client.delete("/users/me", headers=await sign_in(ada))).status_code == 204
+
+    again = {"username": "ada", "email": "ada@example.org", "password": "a staple of seven seas"}
+    assert (await client.post("/auth/register", json=again)).status_code == 201
+    assert [letter.template for letter in await outbox()] == ["verify"]
 
 
 async def test_who_is_deleted_by_others_is_not_told_that_he_did_it(

@@ -209,8 +209,12 @@ class TestRace:
 async def test_it_expires_and_opens_nothing_else(client: AsyncClient, invite: Invite, clock: Clock) -> None:
     """A token of one purpose is refused at every other."""
     token = (await invite())["token"]
-    for path in ("/auth/verify", "/auth/magic-link/sign-in", "/auth/register/confirm"):
-        assert (await client.post(path, json={"token": token})).json()["code"] == "link_invalid", path
+    for path, more in (
+        ("/auth/verify", {}),
+        ("/auth/magic-link/sign-in", {}),
+        ("/auth/register/confirm", {"password": "correct horse battery"}),
+    ):
+        assert (await client.post(path, json={"token": token, **more})).json()["code"] == "link_invalid", path
     assert (await client.get("/users/", headers=bearer(token))).status_code == 401
     clock.turn(days=7, seconds=1)
     late = await client.post(ACCEPT, json=person(token))

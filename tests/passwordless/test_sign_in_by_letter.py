@@ -148,6 +148,46 @@ async def test_code_has_five_tries_and_ten_minutes(
         assert (refused.status_code, refused.json()["code"]) == (422, "link_invalid")
 
 
+async def test_tickets_from_before_are_answered_alike_whoever_has_the_address(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
+) -> None:
+    """Nobody learns by asking twice who has an account, whatever he sends."""
+    await proved(accounts, ada)
+    found = []
+    for email in ("ada@example.org", "nobody@example.org"):
+        first = (await ask(client, "code", email)).json()["ticket"]
+        await ask(client, "code", email)
+        refused = [await client.post(CODE, json={"ticket": first, "code": "00000x"}) for _ in range(12)]
+        found.append([(each.status_code, each.json()["code"]) for each in refused])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_wrong_guesses_are_counted_alike_everywhere_whoever_has_the_address(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], state: str
+) -> None:
+    """Nobody learns from where his guesses are counted that there is an account, be it suspended or deleted."""
+    await bring_into(accounts, ada, state)
+    email = "nobody@example.org" if state == "unknown" else "ada@example.org"
+    for _ in range(10):
+        await client.post("/auth/login", json={"username": email, "password": "a wrong one"})
+    ticket = (await ask(client, "code", email)).json()["ticket"]
+
+    assert (await client.post(CODE, json={"ticket": ticket, "code": "00000x"})).status_code == 429
+
+
+async def test_nobody_takes_anybody_the_code_he_waits_for(
+    client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
+) -> None:
+    """Who asks for a code for somebody else's address leaves that of its owner as it is."""
+    await proved(accounts, ada)
+    ticket = (await ask(client, "code")).json()["ticket"]
+    (letter,) = await outbox()
+    await ask(client, "code")
+
+    assert (await client.post(CODE, json={"ticket": ticket, "code": code_in(letter.text)})).status_code == 200
+
+
 async def test_wrong_codes_count_as_wrong_passwords_do(
     client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox
 ) -> None:
@@ -297,4 +337,14 @@ class TestFew:
         answers = [await client.post(ASK[way], json={"email": "ada@example.org"}) for way in ["link", "code"] * 3]
 
         assert [answer.status_code for answer in answers] == [202] * 5 + [429]
-        assert len(await outbox()) == 2
+        assert [letter.template for letter in await outbox()] == ["magic_link", "code"] * 2
+
+    async def test_letters_of_one_kind_keep_nobody_from_those_of_another(
+        self, client: AsyncClient, ada: dict[str, Any], outbox: Outbox
+    ) -> None:
+        """A stranger who asks for codes does not keep the owner of the account from a new password."""
+        for _ in range(4):
+            await ask(client, "code", "ada@example.org")
+        await client.post("/auth/forgot-password", json={"email": "ada@example.org"})
+
+        assert [letter.template for letter in await outbox()] == ["code", "code", "reset"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from httpx import AsyncClient
+from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
+from denizen.sessions.models import Session
 from tests.conftest import Clock, MakeKey
 from tests.sessions.conftest import PASSWORD, Headers, MakeAdmin, SignIn, bearer, works
 from tests.sessions.test_sign_in import set_user
@@ -39,6 +41,18 @@ async def test_lasts_a_quarter_of_an_hour_and_says_who(
     assert not await works(client, headers)
 
 
+async def test_lasts_no_longer_than_the_sign_in_of_whoever_stands_in(
+    client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin, accounts: Accounts, clock: Clock
+) -> None:
+    boss = await make_admin()
+    async with accounts.writing() as db:
+        await db.execute(update(Session).values(expires_at=clock.at + timedelta(minutes=5)))
+
+    answer = await client.post(f"/users/{ada['id']}/impersonate", headers=boss)
+
+    assert (answer.status_code, answer.json()["expires_in"]) == (200, 300)
+
+
 async def test_has_the_permissions_of_the_person_and_no_more(
     client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin
 ) -> None:
@@ -67,6 +81,18 @@ async def test_keeps_off_credentials_and_does_not_go_on_to_others(
         assert (answer.status_code, answer.json()["code"]) == (403, "not_while_impersonating"), path
     assert (await client.post("/auth/logout", headers=headers)).status_code == 204
     assert [await works(client, each) for each in (headers, owner, boss)] == [False, True, True]
+
+
+async def test_changes_no_name_that_the_person_signs_in_by(
+    client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin
+) -> None:
+    headers = await stand_in(client, ada["id"], await make_admin())
+
+    for name, value in (("username", "lovelace"), ("username", None)):
+        refused = await client.patch("/users/me", json={name: value}, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_while_impersonating")
+    changed = await client.patch("/users/me", json={"full_name": "Ada"}, headers=headers)
+    assert (changed.status_code, changed.json()["username"]) == (200, "ada")
 
 
 async def test_needs_the_permission(client: AsyncClient, ada: dict[str, Any], make_admin: MakeAdmin) -> None:

@@ -128,14 +128,13 @@ async def test_account_is_there_once_the_link_is_used(
         assert page.status_code == 200
         assert 'value="ada"' in page.text
     clock.turn(hours=23)
-    made = await client.post(CONFIRM, json={"token": letter.token})
+    made = await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})
 
     assert made.status_code == 201
     assert made.headers["location"].endswith(made.json()["id"])
     assert (made.json()["username"], made.json()["email"]) == ("ada", "Ada@example.org")
     assert (await stored(accounts, made.json())).email_verified_at == clock.at
-    assert await fits(accounts, made.json(), ADA["password"])
-    again = await client.post(CONFIRM, json={"token": letter.token})
+    again = await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})
     assert (again.status_code, again.json()["code"]) == (422, "link_invalid")
 
 
@@ -158,23 +157,30 @@ async def test_a_name_taken_meanwhile_is_told_and_another_one_can_be_given(
     other = ADA | {"email": "other@example.org"}
     assert (await client.post("/users/", json=other, headers=await make_key())).status_code == 201
 
-    refused = await client.post(CONFIRM, json={"token": letter.token})
+    refused = await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})
     assert (refused.status_code, refused.json()["code"]) == (409, "username_taken")
-    page = await client.post(CONFIRM, data={"token": letter.token, "username": "ada", "password": ""}, headers=HTML)
+    page = await client.post(
+        CONFIRM, data={"token": letter.token, "username": "ada", "password": ANOTHER}, headers=HTML
+    )
     assert (page.status_code, 'role="alert"' in page.text, letter.token in page.text) == (409, True, True)
-    made = await client.post(CONFIRM, data={"token": letter.token, "username": "ada2", "password": ""}, headers=HTML)
+    made = await client.post(
+        CONFIRM, data={"token": letter.token, "username": "ada2", "password": ANOTHER}, headers=HTML
+    )
     assert (made.status_code, "ada2" in made.text) == (201, True)
 
 
 HTML = {"Accept": "text/html"}
 
 
-async def test_whoever_did_not_choose_the_password_chooses_another(
+async def test_password_is_of_whoever_proves_the_address_and_of_nobody_else(
     client: AsyncClient, accounts: Accounts, outbox: Outbox
 ) -> None:
-    """A stranger who signs up with somebody's address does not know the password afterwards."""
+    """A stranger who signs up with somebody's address knows no password of the account, whatever its owner does."""
     await client.post("/auth/register", json=ADA)
     (letter,) = await outbox()
+    without = await client.post(CONFIRM, json={"token": letter.token})
+    assert (without.status_code, without.json()["code"]) == (422, "invalid")
+    assert (await client.post(CONFIRM, data={"token": letter.token, "password": ""}, headers=HTML)).status_code == 422
     weak = await client.post(CONFIRM, json={"token": letter.token, "password": "password"})
     assert (weak.status_code, weak.json()["code"]) == (422, "password_common")
     made = await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})
@@ -191,8 +197,10 @@ async def test_of_two_who_sign_up_with_one_address_the_first_to_prove_it_gets_it
     await client.post("/auth/register", json=ADA | {"username": "lovelace"})
     one, other = await outbox("sign_up")
 
-    assert (await client.post(CONFIRM, json={"token": other.token})).json()["username"] == "lovelace"
-    refused = await client.post(CONFIRM, json={"token": one.token})
+    assert (await client.post(CONFIRM, json={"token": other.token, "password": ANOTHER})).json()[
+        "username"
+    ] == "lovelace"
+    refused = await client.post(CONFIRM, json={"token": one.token, "password": ANOTHER})
     assert (refused.status_code, refused.json()["code"]) == (409, "email_taken")
 
 
@@ -201,7 +209,10 @@ async def test_of_twenty_that_confirm_at_once_one_does(client: AsyncClient, acco
     await client.post("/auth/register", json=ADA)
     (letter,) = await outbox()
     answers = await asyncio.gather(
-        *(client.post(CONFIRM, json={"token": letter.token, "username": f"ada{n}"}) for n in range(20))
+        *(
+            client.post(CONFIRM, json={"token": letter.token, "username": f"ada{n}", "password": ANOTHER})
+            for n in range(20)
+        )
     )
 
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 19
@@ -215,12 +226,14 @@ async def test_link_expires_and_opens_nothing_else(client: AsyncClient, outbox: 
     for path, body in (
         ("/auth/verify", {"token": letter.token}),
         ("/auth/magic-link/sign-in", {"token": letter.token}),
-        (CONFIRM, {"token": new_token("dzn_")}),
-        (CONFIRM, {"token": "dzv_" + letter.token[4:]}),
+        (CONFIRM, {"token": new_token("dzn_"), "password": ANOTHER}),
+        (CONFIRM, {"token": "dzv_" + letter.token[4:], "password": ANOTHER}),
     ):
         assert (await client.post(path, json=body)).json()["code"] == "link_invalid", path
     clock.turn(hours=25)
-    assert (await client.post(CONFIRM, json={"token": letter.token})).json()["code"] == "link_invalid"
+    assert (await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})).json()[
+        "code"
+    ] == "link_invalid"
     assert (await client.get(letter.link)).status_code == 422
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import email_key
 from denizen.core.ids import new_id
@@ -24,6 +25,8 @@ from denizen.mail.service import post
 from denizen.onetime import service as onetime
 from denizen.onetime.errors import LinkInvalid
 from denizen.onetime.service import Opened
+from denizen.sessions import crud as sessions
+from denizen.sessions.service import may_sign_in
 from denizen.users import crud as users
 from denizen.users.errors import UserNotFound
 from denizen.users.models import User
@@ -107,6 +110,21 @@ async def may_ask(accounts: Accounts, address: str | None) -> None:
     """
     most = accounts.settings.sign_in_rate_per_address
     await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
+
+
+async def hold_own(db: AsyncSession, caller: Caller, *, at: datetime) -> User:
+    """Hold the account of whoever has signed in, and see that his sign-in goes on: what it asked for took its time.
+
+    Raises:
+        CredentialsInvalid: it has ended meanwhile, or nobody signs in to the account any more.
+    """
+    try:
+        user = None if caller.user_id is None else await users.get_user(db, caller.user_id, for_update=True)
+    except UserNotFound:
+        user = None
+    if user is None or not may_sign_in(user, at=at) or not await sessions.has_session(db, caller.id):
+        raise CredentialsInvalid("This sign-in is unknown or has ended.")
+    return user
 
 
 # --------------------------------------------------------------------------------------------------------------- links

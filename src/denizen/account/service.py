@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.account.errors import EmailMissing
-from denizen.account.plans import judge, look, may_ask, send_link, spend, tell
+from denizen.account.plans import hold_own, judge, look, may_ask, send_link, spend, tell
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded
 from denizen.core.errors import Invalid
@@ -59,7 +59,7 @@ async def ask_for_link(
     """
     clean = clean_email(email)
     await may_ask(accounts, address)
-    if not await may_post(accounts, clean):
+    if not await may_post(accounts, purpose, clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:
@@ -247,6 +247,7 @@ async def change_password(
         Invalid: the current password is missing.
         SignInFailed: it does not fit.
         ReauthenticationNeeded: he has none, and signed in too long ago.
+        CredentialsInvalid: his sign-in has ended meanwhile.
         TooMany, PasswordRefused, HashingBusy: as at sign-in, and for a new account.
     """
     user_id = _person(caller)
@@ -260,7 +261,7 @@ async def change_password(
     else:
         await verify_password(accounts, user, current, who=who, address=address)
     hashed = await judge(accounts, user, new, lane=Lane.TRUSTED)
-    held = await users.get_user(db, user_id, for_update=True)
+    held = await hold_own(db, caller, at=at)
     if held.hashed_password != user.hashed_password:
         raise SignInFailed("The password was changed meanwhile.")
     if user.hashed_password is not None:
@@ -293,14 +294,15 @@ async def ask_for_email(
 
     Raises:
         EmailInvalid, TooMany: as `ask_for_link`.
+        CredentialsInvalid: his sign-in has ended meanwhile.
     """
     user_id, clean = _person(caller), clean_email(email)
     await may_ask(accounts, address)
-    if not await may_post(accounts, clean):
+    if not await may_post(accounts, "change_email", clean):
         return
     at = accounts.clock()
     async with accounts.writing() as db:
-        user = await users.get_user(db, user_id, for_update=True)
+        user = await hold_own(db, caller, at=at)
         other = await users.find_user_by_email(db, clean)
         taken = other is not None and other.id != user_id
         await send_link(

@@ -125,18 +125,20 @@ async def clean_old(accounts: Accounts, db: AsyncSession, at: datetime, limit: i
     return await crud.delete_old(db, before=before, at=at, limit=limit)
 
 
-async def may_post(accounts: Accounts, to: str) -> bool:
+async def may_post(accounts: Accounts, kind: str, to: str) -> bool:
     """Count a letter that a stranger causes, in a transaction of its own; `False` where the address has got enough of
     them. Whoever asked is answered as ever: what is refused here would tell him what others did.
 
+    Each kind has a count of its own, so that nobody keeps somebody from a new password by asking for other letters.
+
     Args:
         accounts: where; no transaction of this task's may have begun.
+        kind: of letter, as `post` calls it, or what it is asked for.
         to: an e-mail address.
     """
+    most = accounts.settings.mail_rate_per_recipient
     try:
-        await enforce_rate(
-            accounts, "letters-to", email_key(to), most=accounts.settings.mail_rate_per_recipient, per=3600
-        )
+        await enforce_rate(accounts, "letters-to", f"{kind} {email_key(to)}", most=most, per=3600)
     except TooMany:
         return False
     return True

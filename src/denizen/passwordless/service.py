@@ -25,7 +25,7 @@ from denizen.onetime import service as onetime
 from denizen.onetime.errors import LinkInvalid
 from denizen.onetime.service import CODE_LIFETIME
 from denizen.passwordless.errors import PasswordlessOff
-from denizen.sessions.service import Opened, may_sign_in, open_session
+from denizen.sessions.service import Opened, find_login, may_sign_in, open_session
 from denizen.users import crud as users
 from denizen.users.errors import UserNotFound
 from denizen.users.models import User
@@ -62,7 +62,7 @@ async def ask_for_link(accounts: Accounts, email: str, *, address: str | None, l
         TooMany: too many letters were asked for from there.
     """
     clean = clean_email(email)
-    if not await _may_ask(accounts, clean, address):
+    if not await _may_ask(accounts, "magic_link", clean, address):
         return
     at, life = accounts.clock(), timedelta(seconds=accounts.settings.magic_link_lifetime)
     async with accounts.writing() as db:
@@ -87,18 +87,19 @@ async def ask_for_code(accounts: Accounts, email: str, *, address: str | None, l
         As `ask_for_link`.
     """
     clean = clean_email(email)
-    if not await _may_ask(accounts, clean, address):
+    if not await _may_ask(accounts, "code", clean, address):
         return new_token("dzc_")
+    _, who = await find_login(accounts, clean)
     at = accounts.clock()
     async with accounts.writing() as db:
         to, user_id = await _recipient(db, clean, at=at)
-        ticket, code = await onetime.issue_code(accounts, db, at=at, user_id=user_id, email=to)
+        ticket, code = await onetime.issue_code(accounts, db, at=at, user_id=user_id, email=to, payload={"who": who})
         values = {"code": code, "minutes": CODE_LIFETIME.total_seconds() / 60}
         await _send(accounts, db, "code", to=to, user_id=user_id, values=values, at=at, language=language)
     return ticket
 
 
-async def _may_ask(accounts: Accounts, email: str, address: str | None) -> bool:
+async def _may_ask(accounts: Accounts, kind: str, email: str, address: str | None) -> bool:
     """Count one more letter that an address asks for, and one more to its recipient; tell whether it is to be sent.
 
     Raises:
@@ -106,7 +107,7 @@ async def _may_ask(accounts: Accounts, email: str, address: str | None) -> bool:
     """
     most = accounts.settings.sign_in_rate_per_address
     await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
-    return await may_post(accounts, email)
+    return await may_post(accounts, kind, email)
 
 
 async def _recipient(db: AsyncSession, email: str, *, at: datetime) -> tuple[str, UUID | None]:
@@ -185,7 +186,7 @@ async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address
         TooMany: one has to wait.
     """
     seen = await onetime.peek(accounts, "mailed_code", ticket, at=at)
-    who = f"user {seen.user_id}" if seen.user_id else f"name {email_key(seen.email or '')}"
+    who = seen.payload["who"]
     await may_guess(accounts, who, address)
     try:
         await onetime.spend_code(accounts, ticket, "".join(code.split()), at=at)

@@ -132,6 +132,11 @@ async def has_user(reads: Reader, user_id: UUID) -> bool:
     return bool(await reads.rows(_KNOWN, user_id=user_id))
 
 
+async def has_session(db: AsyncSession, session_id: UUID) -> bool:
+    """Whether there is such a sign-in still."""
+    return (await db.execute(select(Session.id).where(Session.id == session_id))).one_or_none() is not None
+
+
 async def create_session(db: AsyncSession, session: Session) -> Session:
     """Store a new sign-in."""
     db.add(session)

@@ -153,6 +153,16 @@ def _known_by(login: str) -> tuple[str, str]:
         return "username_key", login
 
 
+async def find_login(accounts: Accounts, login: str) -> tuple[Login | None, str]:
+    """Look for the account, hidden or closed ones too, that is known by a name; give what its guesses are counted for
+    as well (see `limits.service.may_guess`): the same wherever somebody guesses, or the difference would tell which
+    accounts there are.
+    """
+    column, key = _known_by(login)
+    found = await crud.find_login(accounts.database.read, column, key)
+    return found, f"user {found.id}" if found is not None else f"name {key}"
+
+
 async def sign_in(
     accounts: Accounts, db: AsyncSession, login: str, password: str, *, at: datetime, instead_of: str | None = None
 ) -> Opened:
@@ -171,9 +181,7 @@ async def sign_in(
         TooMany: one has to wait.
         HashingBusy: too many passwords wait.
     """
-    column, key = _known_by(login)
-    found = await crud.find_login(accounts.database.read, column, key)
-    who = f"user {found.id}" if found is not None else f"name {key}"
+    found, who = await find_login(accounts, login)
     user = await _prove(accounts, db, found, password, who=who, at=at)
     if instead_of is not None and (owner := await crud.delete_session_by_token(db, digest(instead_of))) is not None:
         await record(db, SessionsEnded(owner, 1, "signed in anew"))
@@ -324,13 +332,14 @@ async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, ca
     await guard(db, caller, [user_id])
     if not may_sign_in(user, at=at):
         raise AccountNotInUse("Nobody signs in to this account just now: it is suspended, or not active.")
+    left = IMPERSONATION_LIFE if caller.expires_at is None else caller.expires_at - at
     return await _open(
         accounts,
         db,
         user_id,
         method="impersonation",
         at=at,
-        lifetime=IMPERSONATION_LIFE,
+        lifetime=min(IMPERSONATION_LIFE, left),
         impersonator_id=caller.user_id,
     )
 

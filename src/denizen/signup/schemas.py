@@ -35,7 +35,6 @@ class SignUpConfirm(BaseModel):
         Field(description="Another one than was asked for: it may have been taken meanwhile."),
     ] = None
     password: Annotated[
-        Password | None,
-        LeftEmpty,
-        Field(description="In place of the one that was chosen at sign-up, for those who did not choose it."),
-    ] = None
+        Password,
+        Field(description="Of the account. Whoever signed up may have been a stranger: his counts for nothing."),
+    ]

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.events import record
 from denizen.core.hashing import Lane
-from denizen.core.identifiers import Identity, identify
+from denizen.core.identifiers import Identity
 from denizen.mail.service import may_post, post
 from denizen.onetime.service import issue, peek, spend
 from denizen.signup import crud
@@ -73,12 +73,13 @@ async def ask_for_account(accounts: Accounts, db: AsyncSession, data: UserCreate
         HashingBusy: too many passwords wait.
     """
     identity = judge_account(accounts, data.username, data.email, data.full_name, password=data.password)
-    hashed = await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
-    is_mailed = await may_post(accounts, str(identity.email))
+    # It is not kept, since who chose it is not known; the work is that of opening an account at once.
+    await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
+    is_mailed = await may_post(accounts, _PURPOSE, str(identity.email))
     taken = await crud.find_taken(db, identity)
     _refuse_username(identity, taken)
     at, life, email = accounts.clock(), _lifetime(accounts), str(identity.email)
-    wanted = {"username": identity.username, "full_name": data.full_name, "hashed_password": hashed}
+    wanted = {"username": identity.username, "full_name": data.full_name}
     token = await issue(accounts, db, _PURPOSE, at=at, lifetime=life, email=email, payload=wanted)
     if not is_mailed:
         return
@@ -110,6 +111,9 @@ async def find_sign_up(accounts: Accounts, token: str, *, at: datetime) -> tuple
 async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConfirm, *, at: datetime) -> User:
     """Open the account that somebody signed up for, who proves by the token that he reads mail at the address.
 
+    Its password is the one he brings now: whoever signed up may have been a stranger, in the hope that the owner of the
+    address would let him in.
+
     Args:
         accounts: where.
         db: a writing session that has not begun; it is not committed.
@@ -117,21 +121,19 @@ async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConf
 
     Raises:
         LinkInvalid: the token opens nothing; also for all but one of those who spend it at once.
-        UsernameInvalid, PasswordRefused, HashingBusy: another username or password that will not do.
+        UsernameInvalid, PasswordRefused, HashingBusy: a username or password that will not do.
         EmailTaken, UsernameTaken, UsernameTooSimilar: somebody was faster. The token stays valid, for another name.
     """
-    username, email = await find_sign_up(accounts, data.token, at=at)
-    identity = identify(data.username or username, email)
-    hashed = None
-    if data.password is not None:
-        accounts.check_password(data.password, identity.username, email)
-        hashed = await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
-    opened = await spend(accounts, db, _PURPOSE, data.token, at=at)
+    seen = await peek(accounts, _PURPOSE, data.token, at=at)
+    username, email, full_name = data.username or seen.payload["username"], seen.email, seen.payload["full_name"]
+    identity = judge_account(accounts, username, email, full_name, password=data.password)
+    hashed = await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
+    await spend(accounts, db, _PURPOSE, data.token, at=at)
     user = await store_account(
         db,
         identity,
-        full_name=opened.payload["full_name"],
-        hashed_password=hashed or opened.payload["hashed_password"],
+        full_name=full_name,
+        hashed_password=hashed,
         email_verified_at=at,
         at=at,
     )

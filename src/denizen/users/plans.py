@@ -15,6 +15,7 @@ from denizen.users.schemas import FLOWS, OwnUpdate
 
 OWN_FIELDS: Final = frozenset(OwnUpdate.model_fields) - FLOWS.keys()
 """What people set on their own account."""
+_LOGINS: Final = frozenset({"username", "email"})
 
 
 def check_change(caller: Caller | None, user_id: UUID, names: Iterable[str]) -> None:
@@ -27,7 +28,7 @@ def check_change(caller: Caller | None, user_id: UUID, names: Iterable[str]) -> 
 
     Raises:
         Invalid: with what to do instead, where there is something.
-        NotWhileImpersonating: an address.
+        NotWhileImpersonating: what somebody signs in by: a username, an address.
     """
     if caller is None:
         return
@@ -39,7 +40,7 @@ def check_change(caller: Caller | None, user_id: UUID, names: Iterable[str]) -> 
         ]
         first = errors[0]
         raise Invalid(f"{first.field}: {first.message}.", field=first.field, errors=errors)
-    if "email" in named:
+    if named & _LOGINS:
         not_in_anothers_place(caller)
 
 

@@ -215,7 +215,7 @@ async def change_user(
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
         Invalid: his own account, and a field that nobody sets on his own.
-        NotWhileImpersonating: an address, by somebody in somebody else's place.
+        NotWhileImpersonating: a username or an address, by somebody in somebody else's place.
         BeyondCaller: an account that may do what the caller may not.
     """
     named = data.model_dump(include=data.model_fields_set)

@@ -91,6 +91,9 @@ async def delete_user(
     """Hide an account from everybody, and erase it once `DENIZEN_DELETE_GRACE` is over: until then its names stay taken
     and `restore_user` brings it back.
 
+    Who leaves without ever having proved his address is erased at once: nobody is to sign up with somebody else's,
+    leave, and keep it from its owner for as long.
+
     Args:
         accounts: where.
         db: a writing session.
@@ -117,7 +120,11 @@ async def delete_user(
     if erase or not grace:
         await erase_user(db, user_id, versions=versions, hidden=erase)
         return None
-    await crud.lock_user(db, user_id, versions=versions)
+    held = dict(zip(READ_FIELDS, await crud.lock_user(db, user_id, versions=versions), strict=True))
+    unproved = held["email"] is not None and held["email_verified_at"] is None
+    if unproved and caller is not None and caller.is_self(user_id):
+        await erase_user(db, user_id, versions=None)
+        return None
     await crud.check_erasable(db, user_id)
     values = {"deleted_at": at, "erase_at": at + grace}
     await crud.update_user(db, user_id, values, versions=None, at=at)
