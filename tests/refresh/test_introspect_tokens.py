@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import jwt
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import select
@@ -14,8 +15,8 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.tokens import new_token
 from denizen.roles.models import Role, UserRole
-from denizen.sessions.service import end_sessions
-from tests.conftest import BASE_URL, Clock, MakeKey
+from denizen.sessions.service import end_sessions, open_session
+from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
 from tests.refresh.conftest import GiveTokens, Person, SignIn
 
 Ask = Callable[[str], Awaitable[dict[str, Any]]]
@@ -33,6 +34,11 @@ async def ask(client: AsyncClient, make_key: MakeKey) -> Ask:
         return told
 
     return introspect
+
+
+def told(claims: dict[str, Any]) -> tuple[int | None, list[str] | None]:
+    """When somebody proved who he is, and how."""
+    return claims.get("auth_time"), claims.get("amr")
 
 
 async def give_role(accounts: Accounts, person: Person, *permissions: str) -> None:
@@ -58,6 +64,8 @@ async def test_a_session_is_described(accounts: Accounts, sign_in: SignIn, ask: 
         "exp": int(clock().timestamp()) + 90 * 86400,
         "sub": person.id,
         "sid": str(person.session_id),
+        "auth_time": int(clock().timestamp()),
+        "amr": ["pwd"],
     }
 
 
@@ -97,6 +105,45 @@ async def test_an_access_token_is_described_while_its_session_goes_on(
         "exp": int(clock().timestamp()) + 60,
     }
     assert await ask(access) == {"active": False}
+
+
+async def test_when_and_how_somebody_proved_who_he_is_is_told(
+    client: AsyncClient, make_user: MakeUser, ask: Ask, clock: Clock
+) -> None:
+    """In the token that services check by themselves, and to those that ask: after a new proof the new time."""
+    await make_user(username="ada")
+    first = int(clock().timestamp())
+    login = {"username": "ada", "password": "correct horse battery"}
+    session = (await client.post("/auth/login", json=login)).json()["access_token"]
+    clock.turn(minutes=20)
+    headers = {"Authorization": f"Bearer {session}"}
+
+    given = (await client.post("/auth/tokens", headers=headers)).json()
+    assert told(jwt.decode(given["access_token"], options={"verify_signature": False})) == (first, ["pwd"])
+    assert told(await ask(given["access_token"])) == told(await ask(session)) == (first, ["pwd"])
+
+    proved = await client.post("/auth/reauthenticate", json={"password": login["password"]}, headers=headers)
+    clock.turn(minutes=1)
+    given = (await client.post("/auth/refresh", json={"refresh_token": given["refresh_token"]})).json()
+    assert told(await ask(given["access_token"])) == (first + 20 * 60, ["pwd"])
+    assert told(await ask(proved.json()["access_token"])) == (first + 20 * 60, ["pwd"])
+
+
+@pytest.mark.parametrize(
+    ("method", "amr"),
+    [("code", ["otp"]), ("magic_link", ["otp"]), ("invitation", ["otp"]), ("first_admin", ["otp"]), ("badge", None)],
+)
+async def test_how_somebody_signed_in_is_told_as_rfc_8176_has_it(
+    client: AsyncClient, accounts: Accounts, make_user: MakeUser, ask: Ask, *, method: str, amr: list[str] | None
+) -> None:
+    """Of a way that is a host's own nothing is said."""
+    user, at = await make_user(), accounts.clock()
+    async with accounts.writing() as db:
+        _, session = await open_session(accounts, db, UUID(user["id"]), method=method, at=at)
+    given = (await client.post("/auth/tokens", headers={"Authorization": f"Bearer {session}"})).json()
+
+    for token in (session, given["access_token"]):
+        assert told(await ask(token)) == (int(at.timestamp()), amr)
 
 
 async def test_what_was_taken_away_is_not_told(

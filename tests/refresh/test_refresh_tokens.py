@@ -316,6 +316,20 @@ async def test_a_session_has_so_many_families_and_no_more(
     assert await is_signed_in(client, person)
 
 
+async def test_a_refresh_token_is_refused_after_signing_out(
+    client: AsyncClient, sign_in: SignIn, give_tokens: GiveTokens
+) -> None:
+    """The newest one, and one that was exchanged within the last ten seconds."""
+    person = await sign_in()
+    spent = (await give_tokens(person))["refresh_token"]
+    newest = await exchanged(client, spent)
+
+    assert (await client.post("/auth/logout", headers=person.headers)).status_code == 204
+    for token in (newest, spent):
+        refused = await refresh(client, token)
+        assert (refused.status_code, refused.json()["code"]) == (401, "refresh_failed")
+
+
 async def test_who_impersonates_gets_no_refresh_token(client: AsyncClient, accounts: Accounts, sign_in: SignIn) -> None:
     person, administrator = await sign_in(), await sign_in()
     async with accounts.writing() as db:
@@ -329,6 +343,7 @@ async def test_who_impersonates_gets_no_refresh_token(client: AsyncClient, accou
     assert (given["refresh_token"], given["refresh_expires_in"]) == (None, None)
     claims = jwt.decode(given["access_token"], options={"verify_signature": False})
     assert claims["act"] == {"sub": administrator.id}
+    assert claims.keys().isdisjoint({"auth_time", "amr"}), "the person himself proved nothing"
     assert await stored(accounts) == 0
 
 

@@ -146,6 +146,7 @@ class Caller:
         user_id: the person; `None` for an operator's key.
         authenticated_at: when a person last proved who he is; `None` for keys.
         impersonator_id: who acts in the person's place; `None` for the person himself.
+        method: how the sign-in was opened: `password`, `magic_link` ...; `None` for keys.
     """
 
     kind: Literal["key", "session"]
@@ -155,6 +156,7 @@ class Caller:
     user_id: UUID | None = None
     authenticated_at: datetime | None = None
     impersonator_id: UUID | None = None
+    method: str | None = None
 
     def may(self, scope: str) -> bool:
         """Whether the caller holds `scope`."""

@@ -28,6 +28,8 @@ class Held(NamedTuple):
     user_id: UUID
     expires_at: datetime
     last_used_at: datetime
+    authenticated_at: datetime
+    method: str
     permissions: frozenset[str]
 
 
@@ -35,7 +37,15 @@ _FAMILY = Statement(
     select(RefreshToken.session_id).where(RefreshToken.family_digest == bindparam("family_digest")).limit(1)
 )
 _open = (
-    select(Session.id, Session.user_id, Session.expires_at, Session.last_used_at, Role.permissions)
+    select(
+        Session.id,
+        Session.user_id,
+        Session.expires_at,
+        Session.last_used_at,
+        Session.authenticated_at,
+        Session.method,
+        Role.permissions,
+    )
     .join(User, User.id == Session.user_id)
     .outerjoin(UserRole, UserRole.user_id == Session.user_id)
     .outerjoin(Role, Role.id == UserRole.role_id)
@@ -49,9 +59,8 @@ def _held(rows: Sequence[Any]) -> Held | None:
     """Make one of a row for each role."""
     if not rows:
         return None
-    session_id, user_id, expires_at, last_used_at, _ = rows[0]
-    permissions = frozenset(each for row in rows for each in row[4] or ())
-    return Held(session_id, user_id, expires_at, last_used_at, permissions)
+    permissions = frozenset(each for row in rows for each in row[-1] or ())
+    return Held(*rows[0][:-1], permissions)
 
 
 async def find_family(reads: Reader, family_digest: bytes) -> UUID | None:

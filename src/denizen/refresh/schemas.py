@@ -60,6 +60,10 @@ class IntrospectRead(BaseModel):
     client_id: Annotated[str | None, Field(description="The id of an API key; else the issuer.")] = None
     sid: Annotated[str | None, Field(description="The sign-in.")] = None
     act: Annotated[dict[str, Any] | None, Field(description="Who acts in the person's place (RFC 8693).")] = None
+    auth_time: Annotated[
+        int | None, Field(description="When the person last proved who he is, in seconds since 1970.")
+    ] = None
+    amr: Annotated[list[str] | None, Field(description="How the sign-in was opened (RFC 8176).")] = None
     iss: Annotated[str | None, Field(description="Who issued it.")] = None
     aud: Annotated[str | list[str] | None, Field(description="Who an access token is for.")] = None
     iat: Annotated[int | None, Field(description="When it was issued, in seconds since 1970.")] = None

@@ -36,6 +36,15 @@ _KEPT: Final = timedelta(minutes=1)
 _FAMILY_LENGTH: Final = 20
 """Characters of a token that its family has in common: `dzr_`, and 12 bytes in base64url."""
 _OWN_BYTES: Final = 20
+_AMR: Final[dict[str, list[str]]] = {
+    "password": ["pwd"],
+    "code": ["otp"],
+    "magic_link": ["otp"],
+    "invitation": ["otp"],
+    "first_admin": ["otp"],
+}
+"""What RFC 8176 calls the ways in. A link opens once and is sent to its owner alone, as a code is: it has no other name
+there. Of a way that is a host's own nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ async def issue_tokens(accounts: Accounts, caller: Caller, *, at: datetime) -> T
         permissions=caller.scopes,
         at=at,
         ends_at=caller.expires_at,
-        actor_id=caller.impersonator_id,
+        further=_proof_of(caller),
     )
     if caller.impersonator_id is not None:
         return Tokens(access.token, access.expires_in)
@@ -127,8 +136,28 @@ async def refresh_tokens(accounts: Accounts, token: str, *, at: datetime) -> Tok
         permissions=held.permissions,
         at=at,
         ends_at=held.expires_at,
+        further=_proof(held.authenticated_at, held.method),
     )
     return Tokens(access.token, access.expires_in, following, _lasts(accounts, held, at))
+
+
+def _proof_of(caller: Caller) -> dict[str, Any]:
+    """Give the claims about how a session was opened. Where somebody acts in its owner's place it says who (`act` of
+    RFC 8693), and nothing of when and how the owner signed in: he did not.
+    """
+    if caller.impersonator_id is not None:
+        return {"act": {"sub": str(caller.impersonator_id)}}
+    return _proof(caller.authenticated_at, caller.method)
+
+
+def _proof(authenticated_at: datetime | None, method: str | None) -> dict[str, Any]:
+    """Give when somebody last proved who he is, and the way by which he signed in."""
+    told: dict[str, Any] = {}
+    if authenticated_at is not None:  # a host's own authenticator may not know it
+        told["auth_time"] = int(authenticated_at.timestamp())
+    if method in _AMR:
+        told["amr"] = _AMR[method]
+    return told
 
 
 def _failed() -> RefreshFailed:
@@ -237,8 +266,7 @@ def _described(accounts: Accounts, caller: Caller) -> dict[str, Any]:
         told["sub"] = str(caller.user_id)
     if caller.kind == "session":
         told["sid"] = str(caller.id)
-    if caller.impersonator_id is not None:
-        told["act"] = {"sub": str(caller.impersonator_id)}
+        told |= _proof_of(caller)
     return told
 
 

@@ -43,6 +43,7 @@ _OPEN = Statement(
         Session.last_used_at,
         Session.impersonator_id,
         cast(Role.permissions, String),
+        Session.method,
     )
     .join(User, User.id == Session.user_id)
     .outerjoin(UserRole, UserRole.user_id == Session.user_id)

@@ -19,7 +19,7 @@ def caller_of(rows: tuple[tuple[Any, ...], ...]) -> tuple[Caller, datetime]:
     The database is asked each time. As long as it says the same, what was made of it before is used again: to make ids,
     times and permissions of text costs more than to read them.
     """
-    session_id, user_id, expires_at, authenticated_at, last_used_at, impersonator_id, _ = rows[0]
+    session_id, user_id, expires_at, authenticated_at, last_used_at, impersonator_id, _, method = rows[0]
     caller = Caller(
         "session",
         _id(session_id),
@@ -28,6 +28,7 @@ def caller_of(rows: tuple[tuple[Any, ...], ...]) -> tuple[Caller, datetime]:
         _id(user_id),
         _time(authenticated_at),
         None if impersonator_id is None else _id(impersonator_id),
+        method,
     )
     return caller, _time(last_used_at)
 

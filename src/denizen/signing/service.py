@@ -11,7 +11,7 @@ The times are such that nobody who caches the set of public keys ever lacks one:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -195,7 +195,7 @@ def sign_access_token(
     permissions: Iterable[str],
     at: datetime,
     ends_at: datetime | None = None,
-    actor_id: UUID | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> AccessToken:
     """Make an access token (RFC 9068).
 
@@ -207,7 +207,7 @@ def sign_access_token(
         permissions: what he may do: `scope`.
         at: now.
         ends_at: when the sign-in ends; the token does not outlive it.
-        actor_id: who acts in his place: `act` of RFC 8693.
+        further: claims about how he signed in, and who acts in his place.
     """
     settings = accounts.settings
     issued = int(at.timestamp())
@@ -226,9 +226,7 @@ def sign_access_token(
         "client_id": issuer(accounts),
         "scope": " ".join(sorted(permissions)),
     }
-    if actor_id is not None:
-        claims["act"] = {"sub": str(actor_id)}
-    return AccessToken(signer.sign(claims), expires - issued)
+    return AccessToken(signer.sign(claims | dict(further or {})), expires - issued)
 
 
 def issuer(accounts: Accounts) -> str:
