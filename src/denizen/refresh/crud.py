@@ -60,7 +60,7 @@ def _held(rows: Sequence[Any]) -> Held | None:
     if not rows:
         return None
     permissions = frozenset(each for row in rows for each in row[-1] or ())
-    return Held(*rows[0][:-1], permissions)
+    return Held._make((*rows[0][:-1], permissions))
 
 
 async def find_family(reads: Reader, family_digest: bytes) -> UUID | None:
