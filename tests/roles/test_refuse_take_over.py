@@ -128,3 +128,27 @@ async def test_a_thousand_people_are_asked_about_by_one_statement(accounts: Acco
             await guard(db, caller, [*(new_id() for _ in range(999)), above.id])
 
     assert len(statements) == 2
+
+
+async def test_changing_a_role_is_no_way_around_the_people_who_have_it(
+    client: AsyncClient, make_person: MakePerson
+) -> None:
+    """Taking a role from somebody who may do more is refused; so is doing it to all who have it. Giving more is not."""
+    clerk, below = await make_person("roles:write", "users:read", "users:write"), await make_person()
+    root = await make_person(roles=["admin"])
+    for name in ("viewer", "other"):
+        body = {"name": name, "permissions": ["users:read"]}
+        assert (await client.post("/roles/", json=body, headers=root.headers)).status_code == 201
+    for person, name in ((root, "viewer"), (clerk, "viewer"), (below, "other"), (clerk, "other")):
+        assert (await client.put(f"/users/{person.id}/roles/{name}", headers=root.headers)).status_code == 200
+
+    for answer in (
+        await client.delete("/roles/viewer", headers=clerk.headers),
+        await client.patch("/roles/viewer", json={"permissions": []}, headers=clerk.headers),
+        await client.patch("/roles/viewer", json={"permissions": ["users:write"]}, headers=clerk.headers),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_caller")
+    assert (await client.get("/users/me", headers=root.headers)).status_code == 200
+    more = {"permissions": ["users:read", "users:write"], "description": "For all."}
+    assert (await client.patch("/roles/viewer", json=more, headers=clerk.headers)).status_code == 200
+    assert (await client.delete("/roles/other", headers=clerk.headers)).status_code == 204

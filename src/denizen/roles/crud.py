@@ -162,6 +162,17 @@ async def list_permissions_beyond(db: AsyncSession, user_ids: Collection[UUID]) 
     return (await db.scalars(select(Role.permissions).where(Role.id.in_(held)))).all()
 
 
+async def list_permissions_of_holders(db: AsyncSession, role_id: UUID, *, but: UUID | None) -> Sequence[list[str]]:
+    """Return what each of the roles allows that somebody has who has this one, other than `but`: few rows, however many
+    people.
+    """
+    holders = select(UserRole.user_id).where(UserRole.role_id == role_id)
+    if but is not None:
+        holders = holders.where(UserRole.user_id != but)
+    held = select(UserRole.role_id).where(UserRole.user_id.in_(holders))
+    return (await db.scalars(select(Role.permissions).where(Role.id.in_(held)))).all()
+
+
 async def is_administrator(db: AsyncSession, user_id: UUID) -> bool:
     """Tell whether somebody has the role `admin`."""
     query = select(UserRole.user_id).where(UserRole.user_id == user_id, UserRole.role_id == ADMIN_ID)

@@ -95,7 +95,7 @@ async def change_role(db: AsyncSession, which: str, data: RoleUpdate, *, caller:
 
     Raises:
         RoleNotFound, RoleBuiltIn: it is not there, or it is not to be changed.
-        BeyondCaller: it allows, or would allow, what the caller may not do.
+        BeyondCaller: it allows, or would allow, what the caller may not do; or it would allow less to somebody who may.
         RoleNameTaken: the new name is taken.
     """
     role = await _hold_own(db, which, caller)
@@ -106,6 +106,8 @@ async def change_role(db: AsyncSession, which: str, data: RoleUpdate, *, caller:
     if not values:
         return role
     before = frozenset(role.permissions)
+    if before.difference(values.get("permissions", before)):
+        await _check_holders(db, role, caller)
     await crud.update_role(db, role, {**values, "updated_at": at})
     await db.refresh(role)
     now = frozenset(role.permissions)
@@ -121,6 +123,7 @@ async def delete_role(db: AsyncSession, which: str, *, caller: Caller | None) ->
         RoleNotFound, RoleBuiltIn, BeyondCaller: as `change_role`.
     """
     role = await _hold_own(db, which, caller)
+    await _check_holders(db, role, caller)
     await record(db, RoleChanged(role.id, role.name, (), tuple(role.permissions)))
     await crud.delete_role(db, role.id)
     await record(db, RoleDeleted(role.id, role.name))
@@ -132,6 +135,16 @@ async def _hold_own(db: AsyncSession, which: str, caller: Caller | None) -> Role
         raise RoleBuiltIn(f"The role {role.name} is built in: it can be neither changed nor deleted.")
     _check_covered(caller, role.permissions, "This role allows what you may not do, so that it is not yours to change.")
     return role
+
+
+async def _check_holders(db: AsyncSession, role: Role, caller: Caller | None) -> None:
+    """Refuse to take something from all who have a role, if one of them may do what the caller may not: each would be
+    refused alone.
+    """
+    if caller is None:
+        return
+    for permissions in await crud.list_permissions_of_holders(db, role.id, but=caller.user_id):
+        _check_covered(caller, permissions, "Somebody who has this role may do what you may not.")
 
 
 # --- Who has them -------------------------------------------------------------------------------------
