@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +18,9 @@ from denizen.invitations.service import invite as invite_by_hand
 from denizen.roles.models import Role, UserRole
 from denizen.users.models import User
 from tests.account.conftest import Headers, Outbox, stored
-from tests.conftest import PATIENT, Clock, MakeUser
+from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
 from tests.invitations.conftest import Invite, MakeRole, person
-from tests.sessions.conftest import bearer
+from tests.sessions.conftest import MakeAdmin, bearer
 
 ACCEPT = "/auth/accept-invitation"
 
@@ -140,6 +141,48 @@ async def test_what_the_inviter_may_not_give_any_more_is_not_given(
     assert (refused.status_code, refused.json()["code"]) == (409, "invitation_beyond_inviter")
     async with accounts.database.read.session() as db:
         assert not (await db.scalars(select(User).where(User.username == "grace"))).all()
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["a person's key", "the operator's key"])
+@pytest.mark.parametrize("change", [None, "role changed", "revoked", "expired"])
+async def test_what_a_key_invited_to_gives_no_more_than_the_key_may(
+    client: AsyncClient,
+    invite: Invite,
+    make_role: MakeRole,
+    make_admin: MakeAdmin,
+    make_key: MakeKey,
+    *,
+    clock: Clock,
+    change: str | None,
+    owned: bool,
+) -> None:
+    """No take-over through ordinary rights: an invitation made with a key ends with it, and grows with no role."""
+    await make_role("reader", Scope.USERS_READ)
+    boss = await make_admin() if owned else await make_key()
+    body = {
+        "name": "x",
+        "scopes": [Scope.INVITATIONS_WRITE, Scope.USERS_READ],
+        "expires_at": (clock() + timedelta(hours=1)).isoformat(),
+    }
+    made = (await client.post("/keys/", json=body, headers=boss)).json()
+    key = bearer(made["token"])
+    with_roles, without = await invite(headers=key, roles=["reader"]), await invite(headers=key)
+    if change == "role changed":
+        more = {"permissions": [Scope.USERS_READ, Scope.USERS_EXPORT]}
+        assert (await client.patch("/roles/reader", json=more, headers=boss)).status_code == 200
+    elif change == "revoked":
+        assert (await client.delete(f"/keys/{made['id']}", headers=boss)).status_code == 204
+    elif change == "expired":
+        clock.turn(hours=2)
+
+    answers = [
+        await client.post(ACCEPT, json=person(each["token"], username=name))
+        for each, name in ((with_roles, "grace"), (without, "hopper"))
+    ]
+
+    refused = [answer.json().get("code") for answer in answers]
+    ended = "invitation_beyond_inviter"
+    assert refused == {None: [None, None], "role changed": [ended, None]}.get(change, [ended, ended])
 
 
 class TestRace:

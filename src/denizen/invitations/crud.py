@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -15,6 +15,7 @@ from denizen.core.statements import Statement
 from denizen.invitations.errors import InvitationNotFound
 from denizen.invitations.models import Invitation
 from denizen.invitations.schemas import READ_FIELDS
+from denizen.keys.models import Key
 from denizen.users.models import User
 
 Row = tuple[Any, ...]
@@ -86,7 +87,13 @@ async def find_open_invitation(db: AsyncSession, digest: bytes, *, at: datetime)
 async def spend_invitation(db: AsyncSession, digest: bytes, *, at: datetime) -> Any | None:
     """Mark an invitation as accepted if it opens at `at`; give its row, or `None`. Of several that try, one gets it."""
     spend = update(Invitation).where(*_opens(digest, at)).values(accepted_at=at)
-    columns = (Invitation.id, Invitation.email, Invitation.roles, Invitation.inviter_id)
+    columns = (
+        Invitation.id,
+        Invitation.email,
+        Invitation.roles,
+        Invitation.inviter_id,
+        Invitation.inviter_key_id,
+    )
     return (await db.execute(spend.returning(*columns).execution_options(**_QUIETLY))).one_or_none()
 
 
@@ -117,6 +124,13 @@ def _opens(digest: bytes, at: datetime) -> tuple[ColumnElement[bool], ...]:
         Invitation.revoked_at.is_(None),
         Invitation.expires_at > at,
     )
+
+
+async def find_scopes(db: AsyncSession, key_id: UUID, *, at: datetime) -> frozenset[str] | None:
+    """Return the scopes of a key, `None` if it was revoked or has expired by `at`."""
+    open_then = Key.revoked_at.is_(None), or_(Key.expires_at.is_(None), Key.expires_at > at)
+    found = (await db.execute(select(Key.scopes).where(Key.id == key_id, *open_then))).one_or_none()
+    return None if found is None else frozenset(found[0])
 
 
 async def is_open(db: AsyncSession, user_id: UUID, condition: ColumnElement[bool]) -> bool:

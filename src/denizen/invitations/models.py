@@ -12,6 +12,7 @@ from denizen.core.base import Base
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_KEY_LENGTH
 from denizen.core.ids import new_id
 from denizen.core.types import StringList, key
+from denizen.keys.models import Key
 from denizen.users.models import User
 
 
@@ -22,6 +23,8 @@ class Invitation(Base):
         email: where it was sent, which accepting it therefore proves; `None` for one that is handed over by hand.
         roles: names of the roles its acceptance gives.
         inviter_id: who asked; `None` for the operator.
+        inviter_key_id: the key that it was made with; `None` for none. It gives no more than that key may, and ends
+            with it.
         accepted_at: when it was used; it works once.
         user_id: the account that came of it.
         revoked_at: when it was taken back.
@@ -33,6 +36,7 @@ class Invitation(Base):
         Index("uq_denizen_invitations_token_digest", "token_digest", unique=True),
         Index("ix_denizen_invitations_email_key", "email_key"),
         Index("ix_denizen_invitations_inviter_id", "inviter_id"),
+        Index("ix_denizen_invitations_inviter_key_id", "inviter_key_id"),
         Index("ix_denizen_invitations_user_id", "user_id"),
         Index("ix_denizen_invitations_expires_at", "expires_at"),
     )
@@ -45,6 +49,7 @@ class Invitation(Base):
     email: Mapped[str | None] = mapped_column(String(MAX_EMAIL_LENGTH), default=None)
     email_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     inviter_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
+    inviter_key_id: Mapped[UUID | None] = mapped_column(ForeignKey(Key.id, ondelete="CASCADE"), default=None)
     accepted_at: Mapped[datetime | None] = mapped_column(default=None)
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)

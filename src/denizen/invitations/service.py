@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import BeyondCaller, Caller, NotWhileImpersonating
+from denizen.core.auth import BeyondCaller, Caller, NotWhileImpersonating, covered
 from denizen.core.database import Reader
 from denizen.core.events import record
 from denizen.core.hashing import Lane
@@ -94,11 +94,16 @@ async def invite(
         email=address,
         email_key=None if address is None else email_key(address),
         inviter_id=None if caller is None else caller.user_id,
+        inviter_key_id=_key_of(caller),
     )
     await crud.create_invitation(db, invitation)
     await record(db, InvitationCreated(invitation.id, tuple(names)))
     await _send(accounts, db, invitation, token, at=at)
     return invitation, token
+
+
+def _key_of(caller: Caller | None) -> UUID | None:
+    return caller.id if caller is not None and caller.kind == "key" else None
 
 
 def _within_a_year(ends: datetime, *, at: datetime) -> datetime:
@@ -145,6 +150,7 @@ async def send_again(
     invitation.token_digest = digest(token)
     invitation.expires_at = at + timedelta(seconds=accounts.settings.invitation_lifetime)
     invitation.inviter_id = None if caller is None else caller.user_id
+    invitation.inviter_key_id = _key_of(caller)
     await db.flush()
     await record(db, InvitationSentAgain(invitation.id))
     await _send(accounts, db, invitation, token, at=at)
@@ -225,7 +231,7 @@ async def accept_invitation(accounts: Accounts, db: AsyncSession, data: Invitati
     Raises:
         LinkInvalid: the invitation is not valid any more; also for all but one of those who accept it at once.
         InvitationEmailFixed: it names another address.
-        InvitationBeyondInviter: whoever invited may not give its roles any more.
+        InvitationBeyondInviter: whoever invited may not give its roles any more, or did so with a key that has ended.
         EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
         EmailTaken, UsernameTaken, UsernameTooSimilar: as the database decides; the invitation stays valid.
         HashingBusy: too many passwords wait.
@@ -238,7 +244,7 @@ async def accept_invitation(accounts: Accounts, db: AsyncSession, data: Invitati
     spent = await crud.spend_invitation(db, digest(data.token), at=at)
     if spent is None:
         raise LinkInvalid(_INVALID)
-    inviter = await _inviter(db, spent.inviter_id, at=at) if spent.roles else None
+    inviter = await _inviter(db, spent.inviter_id, spent.inviter_key_id, at=at)
     user = await store_account(
         db,
         identity,
@@ -261,12 +267,25 @@ async def _prepare(
     return identity, await accounts.hashing.hash(password, lane=Lane.PUBLIC)
 
 
-async def _inviter(db: AsyncSession, inviter_id: UUID | None, *, at: datetime) -> Caller | None:
-    """Give whoever invited, with what he may do now; `None` for the operator."""
-    if inviter_id is None:
-        return None
-    may = await permissions_of(db, [inviter_id]) if await crud.is_open(db, inviter_id, can_sign_in(at)) else {}
-    return Caller("session", inviter_id, may.get(inviter_id, frozenset()), user_id=inviter_id)
+async def _inviter(db: AsyncSession, inviter_id: UUID | None, key_id: UUID | None, *, at: datetime) -> Caller | None:
+    """Give whoever invited, with what he may do now; `None` for the operator at the command line.
+
+    Raises:
+        InvitationBeyondInviter: he did so with a key that was revoked or has expired.
+    """
+    may = None if inviter_id is None else await _permissions_of(db, inviter_id, at=at)
+    if key_id is None:
+        return None if inviter_id is None else Caller("session", inviter_id, may or frozenset(), user_id=inviter_id)
+    scopes = await crud.find_scopes(db, key_id, at=at)
+    if scopes is None:
+        raise InvitationBeyondInviter("The API key that you were invited with has ended. Ask for another invitation.")
+    return Caller("key", key_id, scopes if may is None else covered(may, scopes), user_id=inviter_id)
+
+
+async def _permissions_of(db: AsyncSession, user_id: UUID, *, at: datetime) -> frozenset[str]:
+    if not await crud.is_open(db, user_id, can_sign_in(at)):
+        return frozenset()
+    return (await permissions_of(db, [user_id]))[user_id]
 
 
 async def _grant(

@@ -68,12 +68,19 @@ def _create_invitations() -> None:
         sa.Column("email", sa.String(254), nullable=True),
         sa.Column("email_key", _key(512), nullable=True),
         sa.Column("inviter_id", _UUID, nullable=True),
+        sa.Column("inviter_key_id", _UUID, nullable=True),
         sa.Column("accepted_at", _INSTANT, nullable=True),
         sa.Column("user_id", _UUID, nullable=True),
         sa.Column("revoked_at", _INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
         sa.ForeignKeyConstraint(
             ["inviter_id"], ["denizen_users.id"], name=op.f(f"fk_{table}_inviter_id_denizen_users"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["inviter_key_id"],
+            ["denizen_keys.id"],
+            name=op.f(f"fk_{table}_inviter_key_id_denizen_keys"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
             ["user_id"], ["denizen_users.id"], name=op.f(f"fk_{table}_user_id_denizen_users"), ondelete="CASCADE"
@@ -83,6 +90,7 @@ def _create_invitations() -> None:
     op.create_index(op.f(f"ix_{table}_email_key"), table, ["email_key"])
     op.create_index(op.f(f"ix_{table}_expires_at"), table, ["expires_at"])
     op.create_index(op.f(f"ix_{table}_inviter_id"), table, ["inviter_id"])
+    op.create_index(op.f(f"ix_{table}_inviter_key_id"), table, ["inviter_key_id"])
     op.create_index(op.f(f"ix_{table}_user_id"), table, ["user_id"])
     op.create_index(op.f(f"uq_{table}_token_digest"), table, ["token_digest"], unique=True)
 
