@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
-from denizen.core.auth import ReauthenticationNeeded, Scope
+from denizen.core.auth import CredentialsInvalid, ReauthenticationNeeded, Scope
 from denizen.core.events import record
 from denizen.keys.service import issue_key
 from denizen.sessions.models import Session
@@ -272,3 +272,20 @@ async def test_recognising_a_persons_key_is_one_statement(
     assert caller.user_id == person.id
     assert caller.scopes == frozenset({"users:read"})
     assert len(ran) == 1
+
+
+async def test_request_that_had_begun_leaves_no_key_on_a_deleted_account(
+    client: AsyncClient, make_person: MakePerson, make_key: MakeKey, accounts: Accounts, clock: Clock
+) -> None:
+    """It would open the account again once that is restored, although deletion ends every key."""
+    person, root = await make_person("users:read"), await make_key()
+    _, headers = await _make(client, person.headers, "users:read")
+    caller = await accounts.recognise(person.headers["Authorization"], clock())
+    assert (await client.delete(f"/users/{person.id}", headers=root)).status_code == 204
+
+    with pytest.raises(CredentialsInvalid):
+        async with accounts.writing() as db:
+            await issue_key(db, name="late", scopes=["users:read"], maker=caller, expires_at=None, at=clock())
+
+    assert (await client.post(f"/users/{person.id}/restore", headers=root)).status_code == 200
+    assert (await client.get("/users/", headers=headers)).status_code == 401

@@ -132,11 +132,16 @@ async def list_descendants(db: AsyncSession, key_id: UUID) -> Sequence[Key]:
     return (await db.scalars(query)).all()
 
 
-async def hold_owner(db: AsyncSession, user_id: UUID) -> tuple[datetime | None] | None:
+async def hold_owner(db: AsyncSession, user_id: UUID, *, deleted: bool = False) -> tuple[datetime | None] | None:
     """Return when a person's address was proved, `None` for nobody; new keys of his and what ends them wait for each
     other from here to the end of this transaction.
+
+    Args:
+        deleted: whether it may be somebody whose account is hidden.
     """
     query = select(User.email_verified_at).where(User.id == user_id).with_for_update(key_share=True)
+    if not deleted:
+        query = query.where(User.deleted_at.is_(None))
     found = (await db.execute(query)).one_or_none()
     return None if found is None else (found[0],)
 

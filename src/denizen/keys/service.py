@@ -146,7 +146,7 @@ async def issue_key(
     Raises:
         KeyBeyondMaker: it would have a scope that its maker lacks, or outlive it.
         KeyExpiryInvalid: it would have ended already.
-        CredentialsInvalid: its maker has been revoked meanwhile.
+        CredentialsInvalid: its maker has been revoked meanwhile, or its owner deleted.
         ReauthenticationNeeded: the person's address was proved after he last proved who he is.
     """
     wanted = frozenset(scopes)
@@ -211,7 +211,7 @@ async def revoke_keys_of(db: AsyncSession, user_id: UUID, *, at: datetime) -> in
         db: a writing session; it is not committed.
         at: now.
     """
-    await crud.hold_owner(db, user_id)
+    await crud.hold_owner(db, user_id, deleted=True)
     return sum([await _end(db, key_id, at=at) for key_id in await crud.list_open_keys_of(db, user_id)])
 
 
