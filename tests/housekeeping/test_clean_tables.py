@@ -22,6 +22,7 @@ from denizen.settings import Settings
 CLEANED: Final = {
     "denizen_idempotency": "kept answers",
     "denizen_jobs": "old jobs",
+    "denizen_keys": "ended keys",
     "denizen_mails": "old mails",
     "denizen_one_time_tokens": "expired links and codes",
     "denizen_audit": "old entries of the audit",
@@ -41,7 +42,6 @@ WITH_OTHERS: Final = {
 
 STAY: Final = {
     "denizen_users": "people are deleted by people",
-    "denizen_keys": "keys are what their makers keep",
     "denizen_roles": "a handful",
     "denizen_user_roles": "as many as people have",
     "denizen_schema": "one row",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import CredentialsInvalid, ReauthenticationNeeded, Scope
 from denizen.core.events import record
-from denizen.keys.service import issue_key
+from denizen.core.tokens import digest, new_token
+from denizen.keys.feature import FEATURE
+from denizen.keys.models import Key
+from denizen.keys.service import MOST_KEYS, issue_key
 from denizen.sessions.models import Session
 from denizen.users.events import EmailProved
 from denizen.users.models import User
@@ -289,3 +292,57 @@ async def test_request_that_had_begun_leaves_no_key_on_a_deleted_account(
 
     assert (await client.post(f"/users/{person.id}/restore", headers=root)).status_code == 200
     assert (await client.get("/users/", headers=headers)).status_code == 401
+
+
+async def test_nobody_has_more_than_a_hundred_keys_and_those_that_ended_do_not_pile_up(
+    client: AsyncClient, make_person: MakePerson, make_key: MakeKey, accounts: Accounts, clock: Clock
+) -> None:
+    person, other = await make_person("users:read"), await make_person("users:read")
+    body = {"name": "mine", "scopes": ["users:read"]}
+    first, _ = await _make(client, person.headers, "users:read")
+    async with accounts.writing() as db:
+        for number in range(2 * MOST_KEYS):
+            ended = clock() if number > MOST_KEYS - 2 else None
+            db.add(_key(person, clock(), revoked_at=ended if number % 2 else None, expires_at=ended))
+
+    refused = await client.post("/keys/", json=body, headers=person.headers)
+    assert (refused.status_code, refused.json()["code"]) == (409, "keys_too_many")
+    await _make(client, other.headers, "users:read")
+    assert (await client.delete(f"/keys/{first['id']}", headers=person.headers)).status_code == 204
+    await _make(client, person.headers, "users:read")
+    async with accounts.database.read.session() as db:
+        owned = (await db.scalars(select(Key).where(Key.user_id == person.id))).all()
+    assert len(owned) == 2 * MOST_KEYS
+    for _ in range(MOST_KEYS + 1):  # an operator's keys are as many as he wants
+        await make_key()
+
+
+async def test_keys_that_ended_are_seen_for_ninety_days(
+    client: AsyncClient, make_person: MakePerson, accounts: Accounts, clock: Clock
+) -> None:
+    person = await make_person("users:read")
+    async with accounts.writing() as db:
+        db.add(_key(person, clock(), revoked_at=clock()))
+        db.add(_key(person, clock(), expires_at=clock()))
+        db.add(_key(person, clock(), expires_at=clock() + timedelta(days=1)))
+        db.add(_key(person, clock()))
+    (cleaner,) = FEATURE.cleaners
+
+    for days, left in ((89, 4), (1, 2), (1, 1), (1000, 1)):
+        clock.turn(days=days)
+        async with accounts.writing() as db:
+            await cleaner.run(accounts, db, clock(), 1000)
+            assert len((await db.scalars(select(Key).where(Key.user_id == person.id))).all()) == left
+
+
+def _key(owner: Person, at: datetime, **values: Any) -> Key:
+    token = new_token("dzk_")
+    return Key(
+        name="x",
+        hint=token[:8],
+        token_digest=digest(token),
+        scopes=["users:read"],
+        created_at=at,
+        user_id=owner.id,
+        **values,
+    )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, delete, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
@@ -149,6 +149,37 @@ async def hold_owner(db: AsyncSession, user_id: UUID, *, deleted: bool = False) 
 async def list_open_keys_of(db: AsyncSession, user_id: UUID) -> Sequence[UUID]:
     """Return the keys of a person that were not revoked."""
     return (await db.scalars(select(Key.id).where(Key.user_id == user_id, Key.revoked_at.is_(None)))).all()
+
+
+async def count_open_keys(db: AsyncSession, user_id: UUID, *, at: datetime) -> int:
+    """Count the keys of a person that have not ended by `at`."""
+    query = select(func.count()).select_from(Key).where(Key.user_id == user_id, not_(_ended(at)))
+    return int((await db.execute(query)).scalar_one())
+
+
+async def delete_surplus(db: AsyncSession, user_id: UUID, *, at: datetime, most: int) -> None:
+    """Delete the oldest of a person's keys that have ended, so that `most` are left. What was made with such a one has
+    ended too, and goes with it.
+    """
+    surplus = select(Key.id).where(Key.user_id == user_id, _ended(at)).order_by(Key.id.desc()).offset(most)
+    await db.execute(delete(Key).where(Key.id.in_(surplus)).execution_options(synchronize_session=False))
+
+
+async def delete_ended(db: AsyncSession, *, before: datetime, limit: int) -> int:
+    """Delete keys that ended before `before`, by one index and then the other; give how many that were, at most
+    `limit`, without those that were made with one of them.
+    """
+    deleted = 0
+    for column in (Key.revoked_at, Key.expires_at):
+        old = select(Key.id).where(column <= before).order_by(column).limit(limit - deleted)
+        gone = delete(Key).where(Key.id.in_(old.with_for_update(skip_locked=True))).returning(Key.id)
+        deleted += len((await db.execute(gone.execution_options(synchronize_session=False))).all())
+    return deleted
+
+
+def _ended(at: datetime) -> ColumnElement[bool]:
+    # Never NULL, so that it can be negated.
+    return or_(Key.revoked_at.is_not(None), and_(Key.expires_at.is_not(None), Key.expires_at <= at))
 
 
 async def revoke_keys(db: AsyncSession, ids: Sequence[UUID], *, at: datetime) -> None:

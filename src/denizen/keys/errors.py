@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from denizen.core.errors import Forbidden, Invalid, NotFound
+from denizen.core.errors import Conflict, Forbidden, Invalid, NotFound
 
 
 class KeyNotFound(NotFound):
@@ -24,3 +24,10 @@ class KeyExpiryInvalid(Invalid):
 
     code = "key_expiry_invalid"
     title = "Expiry not valid"
+
+
+class KeysTooMany(Conflict):
+    """A person has as many keys as anybody may have."""
+
+    code = "keys_too_many"
+    title = "Too many API keys"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
@@ -37,6 +37,15 @@ class Key(Base):
         Index("uq_denizen_keys_token_digest", "token_digest", unique=True),
         Index("ix_denizen_keys_user_id", "user_id"),
         Index("ix_denizen_keys_maker_id", "maker_id"),
+        *(
+            Index(
+                f"ix_denizen_keys_{column}",
+                column,
+                sqlite_where=text(f"{column} IS NOT NULL"),
+                postgresql_where=text(f"{column} IS NOT NULL"),
+            )
+            for column in ("expires_at", "revoked_at")
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)

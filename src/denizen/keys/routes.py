@@ -23,7 +23,7 @@ from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.keys import crud, service
 from denizen.keys.deps import MayMakeKeys, MayRevokeKeys
-from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound
+from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound, KeysTooMany
 from denizen.keys.schemas import KeyCreate, KeyCreated, KeyQuery, KeyRead, add_token, dump_key, dump_keys
 
 router = Router(tags=["keys"])
@@ -53,7 +53,7 @@ KeyId = Annotated[UUID, BeforeValidator(_parse_key_id), Path(description="A UUID
     summary="Make an API key",
     responses={
         201: {"headers": REPLAYED},
-        **responses(*_AUTH, *_PERSON, KeyBeyondMaker, KeyExpiryInvalid, *REFUSALS, *_WRITING),
+        **responses(*_AUTH, *_PERSON, KeyBeyondMaker, KeyExpiryInvalid, KeysTooMany, *REFUSALS, *_WRITING),
     },
 )
 async def create_key(caller: MayMakeKeys, attempt: Once, db: Db, at: Now, data: KeyCreate) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,13 +17,19 @@ from denizen.core.events import guard, record
 from denizen.core.paging import CursorSigner
 from denizen.core.tokens import digest, looks_like, new_token
 from denizen.keys import crud
-from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound
+from denizen.keys.errors import KeyBeyondMaker, KeyExpiryInvalid, KeyNotFound, KeysTooMany
 from denizen.keys.events import KeyCreated, KeyRevoked
 from denizen.keys.models import Key
 from denizen.keys.schemas import READ_FIELDS, KeyQuery
 
 HINT_LENGTH = 8
 NOTICE_AFTER = timedelta(minutes=1)
+MOST_KEYS: Final = 100
+"""Keys a person that have not ended. Those of the operator are not limited."""
+
+KEPT_AFTER: Final = timedelta(days=90)
+"""How long a key is still to be seen after it ended."""
+
 _LISTING = "keys order=id"
 """What cursors of the list of all keys are bound to."""
 
@@ -146,6 +153,7 @@ async def issue_key(
     Raises:
         KeyBeyondMaker: it would have a scope that its maker lacks, or outlive it.
         KeyExpiryInvalid: it would have ended already.
+        KeysTooMany: the person has as many as anybody may have.
         CredentialsInvalid: its maker has been revoked meanwhile, or its owner deleted.
         ReauthenticationNeeded: the person's address was proved after he last proved who he is.
     """
@@ -176,6 +184,7 @@ async def _within_maker(
     """Give the latest expiry that the maker allows; his row is held, so that nobody revokes it before the insert."""
     if maker.user_id is not None:
         await _hold_owner(db, maker.user_id, maker)
+        await _make_room(db, maker.user_id, at=at)
     if not covers(maker.scopes, wanted):
         missing = ", ".join(sorted(wanted - maker.scopes))
         lacks = "You do not have" if maker.kind == "session" else "The key you make it with does not have"
@@ -202,6 +211,13 @@ async def _hold_owner(db: AsyncSession, user_id: UUID, maker: Caller) -> None:
     proved_at = held[0]
     if proved_at is not None and maker.authenticated_at is not None and maker.authenticated_at < proved_at:
         raise ReauthenticationNeeded("Your address was proved since you signed in. Prove once more who you are.")
+
+
+async def _make_room(db: AsyncSession, user_id: UUID, *, at: datetime) -> None:
+    """Let nobody fill the table: as many keys a person, and as many that have ended. His account is held."""
+    if await crud.count_open_keys(db, user_id, at=at) >= MOST_KEYS:
+        raise KeysTooMany(f"Nobody has more than {MOST_KEYS} API keys at a time. Revoke one that is not used any more.")
+    await crud.delete_surplus(db, user_id, at=at, most=MOST_KEYS)
 
 
 async def revoke_keys_of(db: AsyncSession, user_id: UUID, *, at: datetime) -> int:

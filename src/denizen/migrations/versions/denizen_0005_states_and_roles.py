@@ -1,4 +1,4 @@
-"""States of accounts (proved, suspended, deleted), roles, and who has them."""
+"""States of accounts (proved, suspended, deleted), roles, and who has them; what finds API keys that have ended."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def _key(length: int) -> sa.types.TypeEngine[str]:
 def upgrade() -> None:
     """Bring the schema here."""
     _widen_users()
+    _index_keys()
     _create_roles()
     _create_user_roles()
     _insert_admin()
@@ -56,6 +57,17 @@ def _widen_users() -> None:
     if op.get_context().dialect.name == "postgresql":
         # Of a new column it would believe that nearly nobody has none, and plan lists of who is not deleted as short.
         op.execute(_LOOK_AT_THEM)
+
+
+_ENDINGS = ("expires_at", "revoked_at")
+
+
+def _index_keys() -> None:
+    for column in _ENDINGS:
+        ends = sa.text(f"{column} IS NOT NULL")
+        op.create_index(
+            op.f(f"ix_denizen_keys_{column}"), "denizen_keys", [column], sqlite_where=ends, postgresql_where=ends
+        )
 
 
 def _create_roles() -> None:
@@ -113,4 +125,6 @@ def downgrade() -> None:
     """Take it back, with everything that is stored."""
     op.drop_table("denizen_user_roles")
     op.drop_table("denizen_roles")
+    for column in _ENDINGS:
+        op.drop_index(op.f(f"ix_denizen_keys_{column}"), table_name="denizen_keys")
     _narrow_users()
