@@ -142,10 +142,12 @@ async def test_changing_a_role_is_no_way_around_the_people_who_have_it(
     for person, name in ((root, "viewer"), (clerk, "viewer"), (below, "other"), (clerk, "other")):
         assert (await client.put(f"/users/{person.id}/roles/{name}", headers=root.headers)).status_code == 200
 
-    for method, left in (("DELETE", None), ("PATCH", []), ("PATCH", ["users:write"])):
-        change = None if left is None else {"permissions": left}
-        answer = await client.request(method, "/roles/viewer", json=change, headers=clerk.headers)
-        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_caller"), (method, change)
+    for answer in (
+        await client.delete("/roles/viewer", headers=clerk.headers),
+        await client.patch("/roles/viewer", json={"permissions": []}, headers=clerk.headers),
+        await client.patch("/roles/viewer", json={"permissions": ["users:write"]}, headers=clerk.headers),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_caller")
     assert (await client.get("/users/me", headers=root.headers)).status_code == 200
     more = {"permissions": ["users:read", "users:write"], "description": "For all."}
     assert (await client.patch("/roles/viewer", json=more, headers=clerk.headers)).status_code == 200
