@@ -29,6 +29,7 @@ async def test_invitation_is_mailed_and_the_answer_has_no_link(
     (letter,) = await outbox()
     assert (letter.template, letter.address) == ("invitation", "Grace@example.org")
     assert letter.link.startswith("http://testserver/auth/accept-invitation?token=dzi_")
+    assert "boss1 invites you" in letter.text
     shown = (await client.get(f"/invitations/{made['id']}", headers=inviter)).json()
     assert shown.items() <= made.items()
     async with accounts.database.read.session() as db:

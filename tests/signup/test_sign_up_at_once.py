@@ -32,6 +32,13 @@ async def test_account_is_there_at_once_and_its_address_can_be_proved(
     assert proved.status_code == 200
 
 
+async def test_letter_is_in_the_readers_language(client: AsyncClient, outbox: Outbox) -> None:
+    await client.post("/auth/register", json=ADA, headers={"Accept-Language": "fr, de-AT;q=0.8, en;q=0.2"})
+
+    (letter,) = await outbox()
+    assert "Guten Tag" in letter.text
+
+
 async def test_whoever_may_create_accounts_causes_no_letter(
     client: AsyncClient, outbox: Outbox, make_key: MakeKey
 ) -> None:

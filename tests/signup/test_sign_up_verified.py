@@ -116,6 +116,17 @@ class TestAlike:
         assert answers[0].status_code == 202
 
 
+async def test_letters_are_in_the_readers_language(client: AsyncClient, outbox: Outbox) -> None:
+    for name in ("ada", "lovelace"):
+        await client.post("/users/", json=ADA | {"username": name}, headers={"Accept-Language": "de"})
+        await client.post(CONFIRM, json={"token": (await outbox("sign_up"))[0].token})
+
+    assert [(each.template, "Guten Tag" in each.text) for each in await outbox()] == [
+        ("sign_up", True),
+        ("sign_up_known", True),
+    ]
+
+
 async def test_account_is_there_once_the_link_is_used(
     client: AsyncClient, accounts: Accounts, outbox: Outbox, clock: Clock
 ) -> None:

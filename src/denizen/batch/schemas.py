@@ -48,7 +48,7 @@ class PatchOperation(BaseModel):
 
 
 class DeleteOperation(BaseModel):
-    """Erase an account."""
+    """Hide an account, and erase it later."""
 
     model_config = ConfigDict(extra="forbid")
 

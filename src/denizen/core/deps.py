@@ -165,8 +165,7 @@ class Bearer(HTTPBearer):
 
 
 _ABOUT_KEYS = (
-    "An API key, `dzk_...`, or the token of a sign-in. `denizen serve` shows the first key; `denizen keys create` "
-    "makes more."
+    "An API key, `dzk_...`, which `POST /keys/` or `denizen keys create` makes, or the token of a sign-in, `dzs_...`."
 )
 
 

@@ -35,6 +35,7 @@ class Origin:
         user_id: the person, where one is known without being recognised, as when a link was spent.
         address: the client's, in text.
         device: what the client calls itself (`User-Agent`), cut to 200 characters.
+        languages: what its reader likes to read (`Accept-Language`).
         request_id: of the request.
         act: what was asked for, as it is documented: `DELETE /users/{user_id}`.
         target: the id of the person whom the path names.
@@ -45,6 +46,7 @@ class Origin:
     user_id: UUID | None = None
     address: str | None = None
     device: str | None = None
+    languages: str | None = None
     request_id: str | None = None
     act: str | None = None
     target: UUID | None = None
@@ -87,7 +89,8 @@ def current_origin(*, user_id: UUID | None = None) -> Origin:
 
 def _of(scope: dict[str, Any]) -> Origin:
     client = scope.get("client")
-    device = next((value for name, value in scope.get("headers", ()) if name == b"user-agent"), b"")
+    headers = dict(scope.get("headers", ()))
+    device = headers.get(b"user-agent", b"")
     shown = "".join(each for each in device.decode("latin-1") if each.isprintable())[:_MAX_DEVICE_LENGTH]
     caller: Caller | None = scope.get(CALLER)
     return Origin(
@@ -96,6 +99,7 @@ def _of(scope: dict[str, Any]) -> Origin:
         user_id=caller.user_id if caller is not None else None,
         address=client[0] if client else None,
         device=shown or None,
+        languages=headers.get(b"accept-language", b"").decode("latin-1") or None,
         request_id=scope.get(REQUEST_ID),
         act=_act_of(scope),
         target=parse_id(str(scope.get("path_params", {}).get("user_id", ""))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,6 +35,8 @@ from denizen.roles.crud import can_sign_in
 from denizen.roles.errors import RoleNotFound
 from denizen.roles.service import check_grantable, grant_roles, permissions_of
 from denizen.sessions.service import Opened, open_session
+from denizen.users.crud import get_user
+from denizen.users.errors import UserNotFound
 from denizen.users.service import judge_account, store_account
 
 KEPT_AFTER: Final = timedelta(days=30)
@@ -120,12 +123,23 @@ async def _grantable(db: AsyncSession, caller: Caller | None, roles: Sequence[st
     return [role.name for role in await check_grantable(db, caller, roles)]
 
 
+async def _name_of(db: AsyncSession, inviter_id: UUID | None) -> str | None:
+    """Give what an inviter is called, where that is anybody who has a name."""
+    if inviter_id is None:
+        return None
+    with suppress(UserNotFound):  # he was deleted just now
+        inviter = await get_user(db, inviter_id)
+        return inviter.full_name or inviter.username
+    return None
+
+
 async def _send(accounts: Accounts, db: AsyncSession, invitation: Invitation, token: str, *, at: datetime) -> None:
     if invitation.email is None:
         return
     values = {
         "link": invitation_link(accounts, token),
         "minutes": int((invitation.expires_at - at).total_seconds() // 60),
+        "inviter": await _name_of(db, invitation.inviter_id),
     }
     await post(accounts, db, "invitation", to=invitation.email, at=at, values=values)
 

@@ -17,8 +17,10 @@ from denizen.core.accounts import Accounts
 from denizen.core.events import record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity
+from denizen.core.origin import current_origin
 from denizen.mail.service import may_post, post
 from denizen.onetime.service import issue, peek, spend
+from denizen.pages.templates import choose_language
 from denizen.signup import crud
 from denizen.signup.schemas import SignUpConfirm
 from denizen.users.errors import TAKEN
@@ -40,6 +42,12 @@ def _span(life: timedelta) -> dict[str, int]:
     return {"minutes": minutes} if minutes % 60 else {"hours": minutes // 60}
 
 
+def _language() -> str | None:
+    """Give the language of whoever signs up; `None` where his client does not say."""
+    languages = current_origin().languages
+    return None if languages is None else choose_language(languages)
+
+
 async def mail_proof(accounts: Accounts, db: AsyncSession, user_id: UUID, email: str, *, at: datetime) -> None:
     """Mail the link that proves an address to somebody who has just opened an account.
 
@@ -53,7 +61,7 @@ async def mail_proof(accounts: Accounts, db: AsyncSession, user_id: UUID, email:
     life = _lifetime(accounts)
     token = await issue(accounts, db, "verify", at=at, lifetime=life, user_id=user_id, email=email)
     values = {"link": accounts.public_url(f"/auth/verify?token={token}"), **_span(life)}
-    await post(accounts, db, "verify", to=email, at=at, values=values, user_id=user_id)
+    await post(accounts, db, "verify", to=email, at=at, values=values, user_id=user_id, language=_language())
 
 
 async def ask_for_account(accounts: Accounts, db: AsyncSession, data: UserCreate) -> None:
@@ -86,7 +94,7 @@ async def ask_for_account(accounts: Accounts, db: AsyncSession, data: UserCreate
     link = accounts.public_url(f"/auth/register/confirm?token={token}")
     values = {} if taken.user_id else {"link": link, **_span(life)}
     letter = "sign_up_known" if taken.user_id else "sign_up"
-    await post(accounts, db, letter, to=email, at=at, values=values, user_id=taken.user_id)
+    await post(accounts, db, letter, to=email, at=at, values=values, user_id=taken.user_id, language=_language())
 
 
 def _refuse_username(identity: Identity, taken: crud.Taken) -> None:

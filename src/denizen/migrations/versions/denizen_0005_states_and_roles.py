@@ -115,6 +115,19 @@ def _insert_admin() -> None:
     )
 
 
+_NOW = {"sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", "postgresql": "now()"}
+
+
+def _keep_out() -> None:
+    """Make inactive who is deleted or suspended just now: for releases that do not know these states, that is what
+    keeps them from being shown as, and signing in as, anybody else.
+    """
+    op.execute(
+        "UPDATE denizen_users SET is_active = false WHERE deleted_at IS NOT NULL OR (suspended_at IS NOT NULL "  # noqa: S608  (nothing of it comes from outside)
+        f"AND (suspended_until IS NULL OR suspended_until > {_NOW[op.get_context().dialect.name]}))"
+    )
+
+
 def _narrow_users() -> None:
     op.drop_index(op.f(_ERASE_AT), table_name="denizen_users")
     for name in reversed(_ADDED):
@@ -122,7 +135,8 @@ def _narrow_users() -> None:
 
 
 def downgrade() -> None:
-    """Take it back, with everything that is stored."""
+    """Take it back, with everything that is stored; whoever is deleted or suspended is inactive then."""
+    _keep_out()
     op.drop_table("denizen_user_roles")
     op.drop_table("denizen_roles")
     for column in _ENDINGS:
