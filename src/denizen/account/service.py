@@ -188,9 +188,10 @@ async def undo_email(
         LinkInvalid: it opens nothing.
         EmailTaken: another account has proved the address by now.
     """
-    opened, _ = await look(accounts, "undo_email", token, at=at)
-    user = await spend(accounts, db, "undo_email", token, opened, at=at)
+    opened, user = await look(accounts, "undo_email", token, at=at)
     email = opened.email or ""
+    await users.hold_with_namesake(db, user.id, email)
+    user = await spend(accounts, db, "undo_email", token, opened, at=at)
     with coming_from(current_origin(user_id=user.id)):
         await _take_from_squatter(db, email, at=at)
         await set_email(db, user, email, way="undone", at=at)

@@ -192,7 +192,7 @@ async def get_current_session(caller: CurrentSession, accounts: Here, reads: Rea
 )
 async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
     """End all your sign-ins but the one that this request was made with, at once."""
-    await service.end_sessions(db, _person(caller), reason="ended by its owner", keep=caller.id)
+    await service.end_other_sessions(db, _person(caller), keep=caller.id)
 
 
 @router.delete(

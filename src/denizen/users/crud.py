@@ -149,6 +149,14 @@ async def find_user_by_email(db: AsyncSession, email: str, *, for_update: bool =
     return (await db.scalars(_user_where(User.email_key == email_key(email), for_update=for_update))).one_or_none()
 
 
+async def hold_with_namesake(db: AsyncSession, user_id: UUID, email: str) -> None:
+    """Let nobody change an account, or whichever has `email`, hidden or not, before this transaction ends: both by one
+    statement in the order of their ids, so that two who do so never wait crosswise.
+    """
+    both = select(User.id).where(or_(User.id == user_id, User.email_key == email_key(email))).order_by(User.id)
+    await db.execute(both.with_for_update(key_share=True))
+
+
 async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:
     user = (await db.scalars(_user_where(known_by, **how))).one_or_none()
     if user is None:
