@@ -62,7 +62,7 @@ async def ask_for_link(
         return
     at = accounts.clock()
     async with accounts.writing() as db:
-        user = await users.find_user_by_email(db, clean, for_update=True)
+        user = await users.find_user_to_add_to(db, clean)
         real = user is not None and may_sign_in(user, at=at) and (purpose == "reset" or user.email_verified_at is None)
         to, user_id = (user.email or clean, user.id) if user is not None and real else (clean, None)
         await send_link(accounts, db, purpose, to=to, user_id=user_id, at=at, language=language, real=real)

@@ -144,6 +144,14 @@ def _user_where(known_by: ColumnElement[bool], *, for_update: bool = False, dele
     return query.with_for_update(key_share=True) if for_update else query
 
 
+async def find_user_to_add_to(db: AsyncSession, email: str) -> User | None:
+    """Return the account with `email`, in whatever spelling of its letters, where there is one, and let nobody erase it
+    before this transaction ends. Others may hold it so at the same time, and change it.
+    """
+    known = _user_where(User.email_key == email_key(email))
+    return (await db.scalars(known.with_for_update(read=True, key_share=True))).one_or_none()
+
+
 async def find_user_by_email(db: AsyncSession, email: str, *, for_update: bool = False) -> User | None:
     """Return the account with `email`, in whatever spelling of its letters, where there is one; see `get_user`."""
     return (await db.scalars(_user_where(User.email_key == email_key(email), for_update=for_update))).one_or_none()
