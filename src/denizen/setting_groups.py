@@ -226,6 +226,9 @@ class Accounts(BaseModel):
     mail_rate_per_recipient: int = _about(
         10, "Mails of each kind an hour that strangers may cause to one address; 0 for no limit.", ge=0, le=100_000
     )
+    letters_rate_total: int = _about(
+        600, "Letters that all strangers may ask for together, a minute; 0 for no limit.", ge=0, le=10_000_000
+    )
     audit_retention: types.Seconds = _about(
         365 * 86400.0, "Time that the audit keeps what happened.", ge=86400, le=36600 * 86400
     )

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
+from denizen.account import plans, service
 from denizen.core.accounts import Accounts
 from denizen.core.origin import current_origin
-from denizen.account import plans, service
 from tests.account.conftest import ask, proved, set_columns
 from tests.conftest import PATIENT, MakeUser
 

@@ -339,6 +339,17 @@ class TestFew:
         assert [answer.status_code for answer in answers] == [202] * 5 + [429]
         assert [letter.template for letter in await outbox()] == ["magic_link", "code"] * 2
 
+    async def test_all_together_ask_for_so_many_letters_wherever_they_come_from(
+        self, client: AsyncClient, accounts: Accounts
+    ) -> None:
+        limits = {"letters_rate_total": 3, "sign_in_rate_per_address": 0}
+        accounts.settings = accounts.settings.model_copy(update=limits)
+        paths = [*ASK.values(), "/auth/forgot-password", "/auth/request-verify-token"]
+        answers = [await client.post(path, json={"email": f"{path[6]}@example.org"}) for path in paths]
+
+        assert [answer.status_code for answer in answers] == [202] * 3 + [429]
+        assert answers[-1].headers["ratelimit-policy"] == '"letters-total";q=3;w=60'
+
     async def test_letters_of_one_kind_keep_nobody_from_those_of_another(
         self, client: AsyncClient, ada: dict[str, Any], outbox: Outbox
     ) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.account.errors import EmailMissing
-from denizen.account.plans import hold_own, judge, look, may_ask, send_link, spend, tell
+from denizen.account.plans import hold_own, judge, look, send_link, spend, tell
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded
 from denizen.core.errors import Invalid
@@ -19,7 +19,7 @@ from denizen.core.identifiers import clean_email, email_key
 from denizen.core.origin import coming_from, current_origin
 from denizen.keys.service import revoke_keys_of
 from denizen.limits.service import forget_guesses, right_guess
-from denizen.mail.service import may_post, post
+from denizen.mail.service import may_ask, may_post, post
 from denizen.onetime import crud as tokens
 from denizen.sessions.errors import SignInFailed
 from denizen.sessions.service import end_sessions, may_sign_in, verify_password

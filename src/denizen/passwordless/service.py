@@ -16,11 +16,10 @@ from denizen.core.accounts import Accounts
 from denizen.core.identifiers import clean_email, email_key
 from denizen.core.ids import new_id
 from denizen.core.origin import coming_from, current_origin
-from denizen.core.rates import address_key
 from denizen.core.tokens import new_token
-from denizen.limits.service import enforce_rate, may_guess, right_guess, wrong_guess
+from denizen.limits.service import may_guess, right_guess, wrong_guess
 from denizen.mail import crud as mails
-from denizen.mail.service import may_post, post
+from denizen.mail.service import may_ask, may_post, post
 from denizen.onetime import service as onetime
 from denizen.onetime.errors import LinkInvalid
 from denizen.onetime.service import CODE_LIFETIME
@@ -31,7 +30,6 @@ from denizen.users.errors import UserNotFound
 from denizen.users.models import User
 from denizen.users.proofs import prove_email
 
-_MINUTE: Final = 60.0
 _INVALID: Final = "This link or code is not valid: it is unknown, has been used, or has expired."
 
 
@@ -105,8 +103,7 @@ async def _may_ask(accounts: Accounts, kind: str, email: str, address: str | Non
     Raises:
         TooMany: too many were asked for from there.
     """
-    most = accounts.settings.sign_in_rate_per_address
-    await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
+    await may_ask(accounts, address)
     return await may_post(accounts, kind, email)
 
 
