@@ -124,12 +124,12 @@ class Accounts(BaseModel):
     )
     signup_rate_per_address: int = _about(
         10,
-        "Accounts that one address may create without a key, a minute and process; 0 for no limit.",
+        "Accounts that one address may create without a key, a minute; 0 for no limit.",
         ge=0,
         le=1_000_000,
     )
     signup_rate_total: int = _about(
-        300, "Accounts that all may create without a key, a minute and process; 0 for no limit.", ge=0, le=1_000_000
+        300, "Accounts that all may create without a key, a minute; 0 for no limit.", ge=0, le=1_000_000
     )
     hash_threads: int = _about(
         types.default_hash_threads,
