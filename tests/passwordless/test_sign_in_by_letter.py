@@ -308,6 +308,26 @@ class TestBrowser:
         assert "HttpOnly" in answer.headers["set-cookie"]
         assert "dzs_" not in answer.text
 
+    @pytest.mark.parametrize("way", ASK)
+    async def test_sign_in_that_the_browser_had_before_ends(
+        self, client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox, way: str
+    ) -> None:
+        """As at sign-in by password: nobody holds two, one of which he cannot see any more."""
+        await proved(accounts, ada)
+        before = {"username": "ada", "password": "correct horse battery", "cookie": True}
+        old = (await client.post("/auth/login", json=before)).cookies
+        ((name, token),) = old.items()
+        asked = await ask(client, way)
+        (letter,) = await outbox()
+        path, body = LINK, {"token": letter.token if way == "link" else ""}
+        if way == "code":
+            path, body = CODE, {"ticket": asked.json()["ticket"], "code": code_in(letter.text)}
+        answer = await client.post(path, json=body | {"cookie": True}, headers={"Cookie": f"{name}={token}"})
+
+        assert answer.status_code == 200, answer.text
+        assert not await opens(accounts, bearer(token))
+        assert await opens(accounts, bearer(answer.cookies[name]))
+
 
 class TestOff:
     @pytest.fixture

@@ -142,7 +142,9 @@ async def find_link(accounts: Accounts, token: str, *, at: datetime) -> str:
     return (await onetime.peek(accounts, "magic_link", token, at=at)).email or ""
 
 
-async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, at: datetime) -> Opened:
+async def sign_in_by_link(
+    accounts: Accounts, db: AsyncSession, token: str, *, at: datetime, instead_of: str | None = None
+) -> Opened:
     """Sign in whoever has a link; that proves the address.
 
     Args:
@@ -150,6 +152,7 @@ async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, a
         db: a writing session that has not begun; it is not committed.
         token: of the link.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         The sign-in, and the token that opens it, which nobody will see again.
@@ -160,10 +163,18 @@ async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, a
     seen = await onetime.peek(accounts, "magic_link", token, at=at)
     user = await _hold(db, seen, at=at)
     await onetime.spend(accounts, db, "magic_link", token, at=at)
-    return await _open(accounts, db, user, method="magic_link", at=at)
+    return await _open(accounts, db, user, method="magic_link", at=at, instead_of=instead_of)
 
 
-async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address: str | None, at: datetime) -> Opened:
+async def sign_in_by_code(
+    accounts: Accounts,
+    ticket: str,
+    code: str,
+    *,
+    address: str | None,
+    at: datetime,
+    instead_of: str | None = None,
+) -> Opened:
     """Sign in whoever has both a ticket and its code; that proves the address. Wrong codes count as wrong passwords do.
 
     Args:
@@ -172,6 +183,7 @@ async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address
         code: of the letter.
         address: where he is.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         As `sign_in_by_link`.
@@ -191,7 +203,7 @@ async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address
     async with accounts.writing() as db:
         user = await _hold(db, seen, at=at)
         await right_guess(accounts, db, who, address)
-        return await _open(accounts, db, user, method="code", at=at)
+        return await _open(accounts, db, user, method="code", at=at, instead_of=instead_of)
 
 
 async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime) -> User:
@@ -205,8 +217,10 @@ async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime) -> User
     return user
 
 
-async def _open(accounts: Accounts, db: AsyncSession, user: User, *, method: str, at: datetime) -> Opened:
+async def _open(
+    accounts: Accounts, db: AsyncSession, user: User, *, method: str, at: datetime, instead_of: str | None
+) -> Opened:
     """Note the proof, which where it is the first ends all sign-ins from before; then open one."""
     with coming_from(current_origin(user_id=user.id)):
         await prove_email(db, user, at=at)
-        return await open_session(accounts, db, user.id, method=method, at=at)
+        return await open_session(accounts, db, user.id, method=method, at=at, instead_of=instead_of)

@@ -142,9 +142,14 @@ async def sign_in(
     """
     found, who = await find_login(accounts, login)
     user = await _prove(accounts, db, found, password, who=who, at=at)
-    if instead_of is not None and (owner := await crud.delete_session_by_token(db, digest(instead_of))) is not None:
-        await record(db, SessionsEnded(owner, 1, "signed in anew"))
+    await _end_instead(db, instead_of)
     return await _open(accounts, db, user.id, method="password", at=at)
+
+
+async def _end_instead(db: AsyncSession, token: str | None) -> None:
+    """End the sign-in that a browser had before this one, whoever's it was."""
+    if token is not None and (owner := await crud.delete_session_by_token(db, digest(token))) is not None:
+        await record(db, SessionsEnded(owner, 1, "signed in anew"))
 
 
 async def _prove(
@@ -184,7 +189,9 @@ async def _hash_anew(accounts: Accounts, password: str, stored: str) -> str | No
         return None
 
 
-async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, method: str, at: datetime) -> Opened:
+async def open_session(
+    accounts: Accounts, db: AsyncSession, user_id: UUID, *, method: str, at: datetime, instead_of: str | None = None
+) -> Opened:
     """Sign somebody in who has shown who he is.
 
     Args:
@@ -193,6 +200,7 @@ async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, m
         user_id: who.
         method: how he has shown it: `magic_link`, `code`, `invitation`.
         at: now.
+        instead_of: as of `sign_in`.
 
     Raises:
         SignInFailed: nobody signs in to the account just now.
@@ -200,6 +208,7 @@ async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, m
     user = (await crud.lock_logins(db, [user_id])).get(user_id)
     if user is None or not may_sign_in(user, at=at):
         raise SignInFailed(FAILED)
+    await _end_instead(db, instead_of)
     return await _open(accounts, db, user_id, method=method, at=at)
 
 
