@@ -124,12 +124,12 @@ class Accounts(BaseModel):
     )
     signup_rate_per_address: int = _about(
         10,
-        "Accounts that one address may create without a key, a minute and process; 0 for no limit.",
+        "Accounts that one address may create without a key, a minute; 0 for no limit.",
         ge=0,
         le=1_000_000,
     )
     signup_rate_total: int = _about(
-        300, "Accounts that all may create without a key, a minute and process; 0 for no limit.", ge=0, le=1_000_000
+        300, "Accounts that all may create without a key, a minute; 0 for no limit.", ge=0, le=1_000_000
     )
     hash_threads: int = _about(
         types.default_hash_threads,
@@ -225,6 +225,9 @@ class Accounts(BaseModel):
     )
     mail_rate_per_recipient: int = _about(
         10, "Mails of each kind an hour that strangers may cause to one address; 0 for no limit.", ge=0, le=100_000
+    )
+    letters_rate_total: int = _about(
+        600, "Letters that all strangers may ask for together, a minute; 0 for no limit.", ge=0, le=10_000_000
     )
     audit_retention: types.Seconds = _about(
         365 * 86400.0, "Time that the audit keeps what happened.", ge=86400, le=36600 * 86400

@@ -5,6 +5,7 @@ The letters are written into the outbox, so that a mail server that is away chan
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
+from denizen.account import plans, service
 from denizen.core.accounts import Accounts
 from denizen.core.origin import current_origin
 from tests.account.conftest import ask, proved, set_columns
@@ -72,3 +74,26 @@ async def test_asking_for_a_link_is_answered_alike_whoever_has_the_address(
     assert len(found["unknown"][3]) >= 7
     for state in STATES:
         assert found[state] == found["unknown"], state
+
+
+async def test_who_asks_meanwhile_waits_for_nobody(
+    client: AsyncClient, accounts: Accounts, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking at once takes as long for addresses that have an account as for others: nobody is held for it."""
+    if accounts.database.kind == "sqlite":
+        pytest.skip("one writer after the other, whoever asks")
+    await make_user(email="ada@example.org")
+    await ask(client, "/auth/forgot-password", "ada@example.org")  # an earlier link is there, too
+    send, inside, both = plans.send_link, list[None](), asyncio.Event()
+
+    async def slowly(*given: Any, **options: Any) -> None:
+        await send(*given, **options)
+        inside.append(None)
+        if len(inside) == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 20)  # neither commits before both are there
+
+    monkeypatch.setattr(service, "send_link", slowly)
+    answers = await asyncio.gather(*(ask(client, "/auth/forgot-password", "ada@example.org") for _ in range(2)))
+
+    assert [answer.status_code for answer in answers] == [202, 202]

@@ -93,6 +93,15 @@ async def test_requests_in_flight_do_nothing_once_their_sign_in_has_ended(
     assert await outbox() == []
 
 
+async def test_present_password_is_as_long_as_at_sign_in_at_most(
+    client: AsyncClient, ada: dict[str, Any], sign_in: SignIn
+) -> None:
+    """Nobody has a megabyte hashed."""
+    answer = await client.post(PATH, json=BODY | {"current_password": "x" * 4097}, headers=await sign_in(ada))
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "current_password")
+
+
 async def test_policy_holds_here_too(
     client: AsyncClient, accounts: Accounts, ada: dict[str, Any], sign_in: SignIn
 ) -> None:

@@ -308,6 +308,26 @@ class TestBrowser:
         assert "HttpOnly" in answer.headers["set-cookie"]
         assert "dzs_" not in answer.text
 
+    @pytest.mark.parametrize("way", ASK)
+    async def test_sign_in_that_the_browser_had_before_ends(
+        self, client: AsyncClient, accounts: Accounts, ada: dict[str, Any], outbox: Outbox, way: str
+    ) -> None:
+        """As at sign-in by password: nobody holds two, one of which he cannot see any more."""
+        await proved(accounts, ada)
+        before = {"username": "ada", "password": "correct horse battery", "cookie": True}
+        old = (await client.post("/auth/login", json=before)).cookies
+        ((name, token),) = old.items()
+        asked = await ask(client, way)
+        (letter,) = await outbox()
+        path, body = LINK, {"token": letter.token if way == "link" else ""}
+        if way == "code":
+            path, body = CODE, {"ticket": asked.json()["ticket"], "code": code_in(letter.text)}
+        answer = await client.post(path, json=body | {"cookie": True}, headers={"Cookie": f"{name}={token}"})
+
+        assert answer.status_code == 200, answer.text
+        assert not await opens(accounts, bearer(token))
+        assert await opens(accounts, bearer(answer.cookies[name]))
+
 
 class TestOff:
     @pytest.fixture
@@ -338,6 +358,17 @@ class TestFew:
 
         assert [answer.status_code for answer in answers] == [202] * 5 + [429]
         assert [letter.template for letter in await outbox()] == ["magic_link", "code"] * 2
+
+    async def test_all_together_ask_for_so_many_letters_wherever_they_come_from(
+        self, client: AsyncClient, accounts: Accounts
+    ) -> None:
+        limits = {"letters_rate_total": 3, "sign_in_rate_per_address": 0}
+        accounts.settings = accounts.settings.model_copy(update=limits)
+        paths = [*ASK.values(), "/auth/forgot-password", "/auth/request-verify-token"]
+        answers = [await client.post(path, json={"email": f"{path[6]}@example.org"}) for path in paths]
+
+        assert [answer.status_code for answer in answers] == [202] * 3 + [429]
+        assert answers[-1].headers["ratelimit-policy"] == '"letters-total";q=3;w=60'
 
     async def test_letters_of_one_kind_keep_nobody_from_those_of_another(
         self, client: AsyncClient, ada: dict[str, Any], outbox: Outbox

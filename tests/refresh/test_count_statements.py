@@ -14,8 +14,8 @@ RECOGNISE = 1
 AUDIT = 2
 """That somebody was given tokens, or refused, is an entry of the audit with its details; an exchange is none."""
 
-HOLD = 1
-"""The session is held, so that nobody ends it meanwhile."""
+HOLD = 2
+"""The account is held, and then the session, so that nobody ends it meanwhile."""
 
 
 async def test_each_request_runs_so_many_statements(

@@ -4,11 +4,14 @@ from typing import Any
 
 import anyio
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 
+from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
-from denizen.core.hashing import Lane
+from denizen.core.deps import installs_of
+from denizen.core.hashing import Lane, NullHasher
+from denizen.settings import Settings
 from denizen.users import crud
 from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
 
@@ -209,3 +212,17 @@ class TestLimited:
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert with_right.status_code == 201
         await make_user()
+
+    @pytest.mark.parametrize("limit", ["signup_rate_per_address", "signup_rate_total"])
+    async def test_all_processes_agree_how_often(self, settings: Settings, clock: Clock, limit: str) -> None:
+        """Another process, or the same one after a restart, does not begin to count anew."""
+        limits = {"signup_rate_per_address": 0, "signup_rate_total": 0, limit: 2}
+        statuses = []
+        for number in range(3):
+            app = create_app(settings.model_copy(update=limits), hasher=NullHasher(), clock=clock)
+            async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as process:
+                body = ADA | {"username": f"ada{number}", "email": f"ada{number}@example.org"}
+                statuses.append((await process.post("/users/", json=body)).status_code)
+            await installs_of(app)[0].close()
+
+        assert statuses == [201, 201, 429]

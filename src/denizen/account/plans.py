@@ -18,8 +18,6 @@ from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import email_key
 from denizen.core.ids import new_id
-from denizen.core.rates import address_key
-from denizen.limits.service import enforce_rate
 from denizen.mail import crud as mails
 from denizen.mail.service import post
 from denizen.onetime import service as onetime
@@ -32,7 +30,6 @@ from denizen.users.errors import UserNotFound
 from denizen.users.models import User
 
 UNDO_LIFETIME: Final = timedelta(days=7)
-_MINUTE: Final = 60.0
 _PAGES: Final = {
     "verify": "/auth/verify",
     "reset": "/auth/reset-password",
@@ -100,16 +97,6 @@ async def tell(
     """Tell the owner of an account what happened to it, where he has an address."""
     if user.email is not None:
         await post(accounts, db, letter, to=user.email, at=at, values={}, user_id=user.id, language=language)
-
-
-async def may_ask(accounts: Accounts, address: str | None) -> None:
-    """Limit how many letters one address may ask for.
-
-    Raises:
-        TooMany: it asked too often.
-    """
-    most = accounts.settings.sign_in_rate_per_address
-    await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
 
 
 async def hold_own(db: AsyncSession, caller: Caller, *, at: datetime) -> User:

@@ -6,6 +6,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.text import Storable
+from denizen.sessions.schemas import GivenPassword
 from denizen.users.schemas import Email, Password
 
 Token = Annotated[
@@ -14,11 +15,7 @@ Token = Annotated[
     Storable,
     Field(description="Of the link in the letter.", examples=["dzv_1yV8mZq0Jb3rX5tC7wE9uK2nH4sD6fG8aL0pQoRiMkE"]),
 ]
-Current = Annotated[
-    str,
-    Storable,
-    Field(description="The present one; left out by people without one.", json_schema_extra={"format": "password"}),
-]
+Current = Annotated[GivenPassword, Field(description="The present one; left out by people without one.")]
 
 
 class EmailAsked(BaseModel):

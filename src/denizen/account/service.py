@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.account.errors import EmailMissing
-from denizen.account.plans import hold_own, judge, look, may_ask, send_link, spend, tell
+from denizen.account.plans import hold_own, judge, look, send_link, spend, tell
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded
 from denizen.core.errors import Invalid
@@ -19,7 +19,7 @@ from denizen.core.identifiers import clean_email, email_key
 from denizen.core.origin import coming_from, current_origin
 from denizen.keys.service import revoke_keys_of
 from denizen.limits.service import forget_guesses, right_guess
-from denizen.mail.service import may_post, post
+from denizen.mail.service import may_ask, may_post, post
 from denizen.onetime import crud as tokens
 from denizen.sessions.errors import SignInFailed
 from denizen.sessions.service import end_sessions, may_sign_in, verify_password
@@ -63,7 +63,7 @@ async def ask_for_link(
         return
     at = accounts.clock()
     async with accounts.writing() as db:
-        user = await users.find_user_by_email(db, clean, for_update=True)
+        user = await users.find_user_to_add_to(db, clean)
         real = user is not None and may_sign_in(user, at=at) and (purpose == "reset" or user.email_verified_at is None)
         to, user_id = (user.email or clean, user.id) if user is not None and real else (clean, None)
         await send_link(accounts, db, purpose, to=to, user_id=user_id, at=at, language=language, real=real)
@@ -189,9 +189,10 @@ async def undo_email(
         LinkInvalid: it opens nothing.
         EmailTaken: another account has proved the address by now.
     """
-    opened, _ = await look(accounts, "undo_email", token, at=at)
-    user = await spend(accounts, db, "undo_email", token, opened, at=at)
+    opened, user = await look(accounts, "undo_email", token, at=at)
     email = opened.email or ""
+    await users.hold_with_namesake(db, user.id, email)
+    user = await spend(accounts, db, "undo_email", token, opened, at=at)
     with coming_from(current_origin(user_id=user.id)):
         await _take_from_squatter(db, email, at=at)
         await set_email(db, user, email, way="undone", at=at)

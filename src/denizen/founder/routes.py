@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie
+from denizen.core.cookies import CookieRefused, CsrfFailed
 from denizen.core.deps import Db, Here, Now
 from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -17,7 +17,7 @@ from denizen.founder.errors import AdministratorExists
 from denizen.founder.schemas import FirstAdministrator
 from denizen.onetime.errors import LinkInvalid
 from denizen.pages.deps import Page, page
-from denizen.sessions.deps import answer_sign_in
+from denizen.sessions.deps import admit_sign_in, answer_sign_in
 from denizen.sessions.schemas import SignInRead
 from denizen.users.errors import EmailTaken, UsernameTaken, UsernameTooSimilar
 
@@ -79,8 +79,7 @@ async def create_first_administrator(
     data: FirstAdministrator,
 ) -> Response:
     """Open the account of the first administrator, who may do everything, and sign him in."""
-    if data.cookie:
-        admit_cookie(request, accounts)
-    opened = await service.open_first_administrator(accounts, db, data, at=at)
+    old = admit_sign_in(request, accounts, by_cookie=data.cookie)
+    opened = await service.open_first_administrator(accounts, db, data, at=at, instead_of=old)
     told = shown.done(b"", username=data.username) if shown.html else None
     return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, status=201, page=told)

@@ -97,7 +97,7 @@ async def find_offer(accounts: Accounts, token: str, *, at: datetime) -> None:
 
 
 async def open_first_administrator(
-    accounts: Accounts, db: AsyncSession, data: FirstAdministrator, *, at: datetime
+    accounts: Accounts, db: AsyncSession, data: FirstAdministrator, *, at: datetime, instead_of: str | None = None
 ) -> Opened:
     """Open the account of the first administrator and sign him in. Of several who try at once, one becomes it.
 
@@ -105,6 +105,7 @@ async def open_first_administrator(
         accounts: where.
         db: a writing session that has not begun; it is not committed.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         The sign-in, and the token that opens it, which nobody will see again.
@@ -123,4 +124,4 @@ async def open_first_administrator(
     await spend(accounts, db, _PURPOSE, data.token, at=at)
     user = await store_account(db, identity, full_name=data.full_name, hashed_password=hashed, at=at)
     await grant_roles(db, user.id, [ADMIN], caller=None, at=at)
-    return await open_session(accounts, db, user.id, method=_PURPOSE, at=at)
+    return await open_session(accounts, db, user.id, method=_PURPOSE, at=at, instead_of=instead_of)

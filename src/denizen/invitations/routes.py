@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from denizen.core.auth import BeyondCaller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, ScopeMissing
-from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie, takes_cookies
+from denizen.core.cookies import CookieRefused, CsrfFailed, takes_cookies
 from denizen.core.deps import Db, Here, Now, Reads
 from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -37,7 +37,7 @@ from denizen.invitations.schemas import (
 from denizen.onetime.errors import LinkInvalid
 from denizen.pages.deps import Page, page
 from denizen.roles.errors import RoleNotFound
-from denizen.sessions.deps import answer_sign_in
+from denizen.sessions.deps import admit_sign_in, answer_sign_in
 from denizen.sessions.schemas import SignInRead
 from denizen.users.errors import EmailTaken, UsernameTaken, UsernameTooSimilar
 
@@ -195,8 +195,7 @@ async def accept_invitation(
     data: InvitationAccept,
 ) -> Response:
     """Open an account for whoever was asked in, with the roles he was promised, and sign him in."""
-    if data.cookie:
-        admit_cookie(request, accounts)
-    opened = await service.accept_invitation(accounts, db, data, at=at)
+    old = admit_sign_in(request, accounts, by_cookie=data.cookie)
+    opened = await service.accept_invitation(accounts, db, data, at=at, instead_of=old)
     told = shown.done(b"", username=data.username, signed_in=data.cookie) if shown.html else None
     return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, status=201, page=told)

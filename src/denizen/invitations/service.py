@@ -231,13 +231,16 @@ async def find_invitation(accounts: Accounts, token: str, *, at: datetime) -> In
     return found
 
 
-async def accept_invitation(accounts: Accounts, db: AsyncSession, data: InvitationAccept, *, at: datetime) -> Opened:
+async def accept_invitation(
+    accounts: Accounts, db: AsyncSession, data: InvitationAccept, *, at: datetime, instead_of: str | None = None
+) -> Opened:
     """Open an account for somebody who was asked in, give it the roles, and sign him in.
 
     Args:
         accounts: where.
         db: a writing session that has not begun; it is not committed.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         The sign-in, and the token that opens it, which nobody will see again.
@@ -270,7 +273,7 @@ async def accept_invitation(accounts: Accounts, db: AsyncSession, data: Invitati
     await crud.update_invitation(db, spent.id, {"user_id": user.id})
     await _grant(db, user.id, spent.roles, inviter, at=at)
     await record(db, InvitationAccepted(spent.id, user.id))
-    return await open_session(accounts, db, user.id, method="invitation", at=at)
+    return await open_session(accounts, db, user.id, method="invitation", at=at, instead_of=instead_of)
 
 
 async def _prepare(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.errors import TooMany
 from denizen.core.identifiers import email_key
+from denizen.core.rates import address_key
 from denizen.limits.service import enforce_rate
 from denizen.mail import crud
 from denizen.mail.errors import MailForgotten
@@ -23,6 +24,7 @@ from denizen.mail.values import Letter
 SENDING: Final = "send mails"
 """The name of the job that sends."""
 
+_MINUTE: Final = 60.0
 _WAKES: Final = "denizen_mail_wakes"
 
 
@@ -123,6 +125,22 @@ async def clean_old(accounts: Accounts, db: AsyncSession, at: datetime, limit: i
     """Delete a batch of mails older than `DENIZEN_MAIL_RETENTION`."""
     before = at - timedelta(seconds=accounts.settings.mail_retention)
     return await crud.delete_old(db, before=before, at=at, limit=limit)
+
+
+async def may_ask(accounts: Accounts, address: str | None) -> None:
+    """Limit how many letters one address may ask for, and all together, each in a transaction of its own.
+
+    Args:
+        accounts: where; no transaction of this task's may have begun.
+        address: where the request comes from.
+
+    Raises:
+        TooMany: it, or all, asked too often.
+    """
+    settings = accounts.settings
+    most = settings.sign_in_rate_per_address
+    await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
+    await enforce_rate(accounts, "letters-total", "", most=settings.letters_rate_total, per=_MINUTE)
 
 
 async def may_post(accounts: Accounts, kind: str, to: str) -> bool:

@@ -71,6 +71,15 @@ async def delete_token(db: AsyncSession, digest: bytes) -> None:
     await db.execute(delete(OneTimeToken).where(OneTimeToken.token_digest == digest).execution_options(**_QUIETLY))
 
 
+async def delete_earlier(db: AsyncSession, user_id: UUID, *, purpose: str) -> None:
+    """Delete what one person has for a purpose, but for what somebody else deletes just now: to wait for that would
+    take longer for those who have something than for those who have not.
+    """
+    earlier = select(OneTimeToken.id).where(OneTimeToken.user_id == user_id, OneTimeToken.purpose == purpose)
+    gone = delete(OneTimeToken).where(OneTimeToken.id.in_(earlier.with_for_update(skip_locked=True)))
+    await db.execute(gone.execution_options(**_QUIETLY))
+
+
 async def delete_tokens(db: AsyncSession, user_id: UUID, *, purposes: Sequence[str] | None = None) -> None:
     """Delete what waits to be opened by one person: of some purposes, or all."""
     gone = delete(OneTimeToken).where(OneTimeToken.user_id == user_id)

@@ -84,7 +84,7 @@ async def issue(
     """
     token = token or new_token(_PURPOSES[purpose])
     if alone:
-        await crud.delete_tokens(db, new_id() if user_id is None else user_id, purposes=[purpose])
+        await crud.delete_earlier(db, new_id() if user_id is None else user_id, purpose=purpose)
     await _store(accounts, db, purpose, token, at=at, lifetime=lifetime, user_id=user_id, email=email, payload=payload)
     return token
 

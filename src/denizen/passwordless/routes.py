@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from denizen.core.cookies import CookieRefused, CsrfFailed, admit_cookie, takes_cookies
+from denizen.core.cookies import CookieRefused, CsrfFailed, takes_cookies
 from denizen.core.deps import Db, Now
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.identifiers import EmailInvalid
@@ -16,7 +16,7 @@ from denizen.passwordless import service
 from denizen.passwordless.deps import Offered
 from denizen.passwordless.errors import PasswordlessOff
 from denizen.passwordless.schemas import LINK_ASKED, CodeAsked, CodeSignIn, LinkAsked, LinkSignIn, SignInAsk
-from denizen.sessions.deps import answer_sign_in
+from denizen.sessions.deps import admit_sign_in, answer_sign_in
 from denizen.sessions.schemas import SignInRead
 
 router = Router(tags=["signing in without a password"])
@@ -74,9 +74,8 @@ async def sign_in_by_link(
     request: Request, accounts: Offered, shown: Annotated[Page, page("magic_link")], db: Db, at: Now, data: LinkSignIn
 ) -> Response:
     """Sign in by the link of a letter, which proves the address."""
-    if data.cookie:
-        admit_cookie(request, accounts)
-    opened = await service.sign_in_by_link(accounts, db, data.token, at=at)
+    old = admit_sign_in(request, accounts, by_cookie=data.cookie)
+    opened = await service.sign_in_by_link(accounts, db, data.token, at=at, instead_of=old)
     told = shown.done(b"", signed_in=data.cookie) if shown.html else None
     return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at, page=told)
 
@@ -106,7 +105,8 @@ async def ask_for_code(request: Request, accounts: Offered, data: SignInAsk) -> 
 @with_forms
 async def sign_in_by_code(request: Request, accounts: Offered, at: Now, data: CodeSignIn) -> Response:
     """Sign in by the code of a letter and the ticket of whoever asked for it, which proves the address."""
-    if data.cookie:
-        admit_cookie(request, accounts)
-    opened = await service.sign_in_by_code(accounts, data.ticket, data.code, address=_address(request), at=at)
+    old = admit_sign_in(request, accounts, by_cookie=data.cookie)
+    opened = await service.sign_in_by_code(
+        accounts, data.ticket, data.code, address=_address(request), at=at, instead_of=old
+    )
     return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at)

@@ -16,11 +16,10 @@ from denizen.core.accounts import Accounts
 from denizen.core.identifiers import clean_email, email_key
 from denizen.core.ids import new_id
 from denizen.core.origin import coming_from, current_origin
-from denizen.core.rates import address_key
 from denizen.core.tokens import new_token
-from denizen.limits.service import enforce_rate, may_guess, right_guess, wrong_guess
+from denizen.limits.service import may_guess, right_guess, wrong_guess
 from denizen.mail import crud as mails
-from denizen.mail.service import may_post, post
+from denizen.mail.service import may_ask, may_post, post
 from denizen.onetime import service as onetime
 from denizen.onetime.errors import LinkInvalid
 from denizen.onetime.service import CODE_LIFETIME
@@ -31,7 +30,6 @@ from denizen.users.errors import UserNotFound
 from denizen.users.models import User
 from denizen.users.proofs import prove_email
 
-_MINUTE: Final = 60.0
 _INVALID: Final = "This link or code is not valid: it is unknown, has been used, or has expired."
 
 
@@ -105,8 +103,7 @@ async def _may_ask(accounts: Accounts, kind: str, email: str, address: str | Non
     Raises:
         TooMany: too many were asked for from there.
     """
-    most = accounts.settings.sign_in_rate_per_address
-    await enforce_rate(accounts, "letters", address_key(address), most=most, per=_MINUTE)
+    await may_ask(accounts, address)
     return await may_post(accounts, kind, email)
 
 
@@ -147,7 +144,9 @@ async def find_link(accounts: Accounts, token: str, *, at: datetime) -> str:
     return (await onetime.peek(accounts, "magic_link", token, at=at)).email or ""
 
 
-async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, at: datetime) -> Opened:
+async def sign_in_by_link(
+    accounts: Accounts, db: AsyncSession, token: str, *, at: datetime, instead_of: str | None = None
+) -> Opened:
     """Sign in whoever has a link; that proves the address.
 
     Args:
@@ -155,6 +154,7 @@ async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, a
         db: a writing session that has not begun; it is not committed.
         token: of the link.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         The sign-in, and the token that opens it, which nobody will see again.
@@ -165,10 +165,18 @@ async def sign_in_by_link(accounts: Accounts, db: AsyncSession, token: str, *, a
     seen = await onetime.peek(accounts, "magic_link", token, at=at)
     user = await _hold(db, seen, at=at)
     await onetime.spend(accounts, db, "magic_link", token, at=at)
-    return await _open(accounts, db, user, method="magic_link", at=at)
+    return await _open(accounts, db, user, method="magic_link", at=at, instead_of=instead_of)
 
 
-async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address: str | None, at: datetime) -> Opened:
+async def sign_in_by_code(
+    accounts: Accounts,
+    ticket: str,
+    code: str,
+    *,
+    address: str | None,
+    at: datetime,
+    instead_of: str | None = None,
+) -> Opened:
     """Sign in whoever has both a ticket and its code; that proves the address. Wrong codes count as wrong passwords do.
 
     Args:
@@ -177,6 +185,7 @@ async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address
         code: of the letter.
         address: where he is.
         at: now.
+        instead_of: as of `sessions.service.sign_in`.
 
     Returns:
         As `sign_in_by_link`.
@@ -196,7 +205,7 @@ async def sign_in_by_code(accounts: Accounts, ticket: str, code: str, *, address
     async with accounts.writing() as db:
         user = await _hold(db, seen, at=at)
         await right_guess(accounts, db, who, address)
-        return await _open(accounts, db, user, method="code", at=at)
+        return await _open(accounts, db, user, method="code", at=at, instead_of=instead_of)
 
 
 async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime) -> User:
@@ -210,8 +219,10 @@ async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime) -> User
     return user
 
 
-async def _open(accounts: Accounts, db: AsyncSession, user: User, *, method: str, at: datetime) -> Opened:
+async def _open(
+    accounts: Accounts, db: AsyncSession, user: User, *, method: str, at: datetime, instead_of: str | None
+) -> Opened:
     """Note the proof, which where it is the first ends all sign-ins from before; then open one."""
     with coming_from(current_origin(user_id=user.id)):
         await prove_email(db, user, at=at)
-        return await open_session(accounts, db, user.id, method=method, at=at)
+        return await open_session(accounts, db, user.id, method=method, at=at, instead_of=instead_of)

@@ -14,7 +14,7 @@ from denizen.core.database import Reader
 from denizen.core.statements import Statement
 from denizen.refresh.models import RefreshToken
 from denizen.roles.models import Role, UserRole
-from denizen.sessions.crud import IS_OPEN
+from denizen.sessions.crud import IS_OPEN, lock_logins
 from denizen.sessions.models import Session
 from denizen.users.models import User
 
@@ -34,7 +34,10 @@ class Held(NamedTuple):
 
 
 _FAMILY = Statement(
-    select(RefreshToken.session_id).where(RefreshToken.family_digest == bindparam("family_digest")).limit(1)
+    select(RefreshToken.session_id, Session.user_id)
+    .join(Session, Session.id == RefreshToken.session_id)
+    .where(RefreshToken.family_digest == bindparam("family_digest"))
+    .limit(1)
 )
 _open = (
     select(
@@ -63,10 +66,10 @@ def _held(rows: Sequence[Any]) -> Held | None:
     return Held._make((*rows[0][:-1], permissions))
 
 
-async def find_family(reads: Reader, family_digest: bytes) -> UUID | None:
-    """Return the sign-in of a family, or `None`: the hot path, one statement."""
+async def find_family(reads: Reader, family_digest: bytes) -> tuple[UUID, UUID] | None:
+    """Return the sign-in of a family, and whose it is, or `None`: the hot path, one statement."""
     rows = await reads.rows(_FAMILY, family_digest=family_digest)
-    return rows[0][0] if rows else None
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 async def find_session(reads: Reader, session_id: UUID, *, at: datetime, idle_since: datetime) -> Held | None:
@@ -74,11 +77,15 @@ async def find_session(reads: Reader, session_id: UUID, *, at: datetime, idle_si
     return _held(await reads.rows(_OPEN, session_id=session_id, at=at, idle_since=idle_since))
 
 
-async def hold_session(db: AsyncSession, session_id: UUID, *, at: datetime, idle_since: datetime) -> Held | None:
+async def hold_session(
+    db: AsyncSession, session_id: UUID, *, user_id: UUID, at: datetime, idle_since: datetime
+) -> Held | None:
     """Return the sign-in if it is open at `at`, and let nobody else end it or exchange tokens of it meanwhile.
 
-    Whoever ends a sign-in takes its row before those of its tokens; in the same order nobody waits crosswise.
+    Whoever ends a sign-in takes the row of its owner first, then its own, then those of its tokens; in the same order
+    nobody waits crosswise.
     """
+    await lock_logins(db, [user_id])
     found = await db.execute(_HOLD, {"session_id": session_id, "at": at, "idle_since": idle_since})
     return _held(found.all())
 

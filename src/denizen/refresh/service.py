@@ -94,7 +94,9 @@ async def issue_tokens(accounts: Accounts, caller: Caller, *, at: datetime) -> T
         return Tokens(access.token, access.expires_in)
     token = new_token("dzr_")
     async with accounts.writing() as db:
-        held = await crud.hold_session(db, caller.id, at=at, idle_since=idle_since_of(accounts, at))
+        held = await crud.hold_session(
+            db, caller.id, user_id=caller.user_id, at=at, idle_since=idle_since_of(accounts, at)
+        )
         if held is None:
             raise CredentialsInvalid("This sign-in has ended.")
         await _store(db, token, held, at=at)
@@ -119,12 +121,13 @@ async def refresh_tokens(accounts: Accounts, token: str, *, at: datetime) -> Tok
         Unreadable: the signing key was sealed under another secret; the token is not spent.
     """
     family = digest(token[:_FAMILY_LENGTH])
-    session_id = await crud.find_family(accounts.database.read, family) if looks_like(token, "dzr_") else None
-    if session_id is None:  # found out without the write lock, which strangers should not be able to ask for
+    found = await crud.find_family(accounts.database.read, family) if looks_like(token, "dzr_") else None
+    if found is None:  # found out without the write lock, which strangers should not be able to ask for
         raise _failed()
     signer = await signing.current_key(accounts, at=at)
     async with accounts.writing() as db:
-        held = await crud.hold_session(db, session_id, at=at, idle_since=idle_since_of(accounts, at))
+        session_id, user_id = found
+        held = await crud.hold_session(db, session_id, user_id=user_id, at=at, idle_since=idle_since_of(accounts, at))
         following = None if held is None else await _exchange(accounts, db, token, held, at=at)
     if held is None or following is None:
         raise _failed()

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import String, bindparam, cast, delete, or_, select, update
+from sqlalchemy import String, and_, bindparam, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from denizen.core.database import Reader
 from denizen.core.statements import Statement
@@ -194,10 +195,12 @@ async def delete_session(db: AsyncSession, session_id: UUID, *, user_id: UUID, a
     Args:
         alone: leave those in which he acts in somebody's place. Otherwise they end with it.
     """
-    ended = await _ended(db, delete(Session).where(Session.id == session_id, Session.user_id == user_id))
-    if ended and not alone:
-        ended += await _ended(db, delete(Session).where(Session.impersonator_id == user_id))
-    return len(ended)
+    own = and_(Session.id == session_id, Session.user_id == user_id)
+    if alone:
+        return len(await _ended(db, delete(Session).where(own)))
+    it = aliased(Session)
+    is_his = select(it.id).where(it.id == session_id, it.user_id == user_id).exists()
+    return len(await _ended(db, delete(Session).where(or_(own, and_(Session.impersonator_id == user_id, is_his)))))
 
 
 async def delete_session_by_token(db: AsyncSession, token_digest: bytes) -> UUID | None:
@@ -219,7 +222,7 @@ async def delete_expired(db: AsyncSession, *, at: datetime, idle_since: datetime
     for column, over_since in ((Session.expires_at, at), (Session.last_used_at, idle_since)):
         over = select(Session.id).where(column <= over_since).order_by(column).limit(limit - deleted)
         gone = delete(Session).where(Session.id.in_(over.with_for_update(skip_locked=True)), column <= over_since)
-        deleted += len(await _ended(db, gone))
+        deleted += len(await _gone(db, gone))
     return deleted
 
 
@@ -247,9 +250,14 @@ async def delete_impersonations_of_role(db: AsyncSession, role_id: UUID) -> None
 async def delete_sessions_of_role(db: AsyncSession, role_id: UUID) -> None:
     """End the sign-ins of all who have a role, and those in which they act in somebody's place."""
     having = select(UserRole.user_id).where(UserRole.role_id == role_id)
-    gone = delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having)))
-    await db.execute(gone.execution_options(**_QUIETLY))
+    await _ended(db, delete(Session).where(or_(Session.user_id.in_(having), Session.impersonator_id.in_(having))))
 
 
 async def _ended(db: AsyncSession, gone: Any) -> list[UUID]:
+    """Delete sign-ins, which are held first in the order in which last uses are noted: nobody waits crosswise."""
+    held = select(Session.id).where(gone.whereclause).order_by(Session.id).with_for_update()
+    return await _gone(db, delete(Session).where(Session.id.in_(held)))
+
+
+async def _gone(db: AsyncSession, gone: Any) -> list[UUID]:
     return list(await db.scalars(gone.returning(Session.id).execution_options(**_QUIETLY)))

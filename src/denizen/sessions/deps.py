@@ -12,11 +12,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
-from denizen.core.cookies import csrf_token, set_cookie
+from denizen.core.cookies import admit_cookie, cookie_of, csrf_token, set_cookie
 from denizen.core.deps import Bearer, Which
 from denizen.sessions.schemas import STORED_FIELDS, dump_sign_in
 from denizen.sessions.service import Opened
@@ -62,6 +62,18 @@ OwnSession = Annotated[Caller, Depends(SessionBearer(own=True))]
 FreshSession = Annotated[Caller, Depends(SessionBearer(fresh=True))]
 
 
+def admit_sign_in(request: Request, accounts: Accounts, *, by_cookie: bool) -> str | None:
+    """Let somebody sign in by cookie, if he wants to; give the token of the sign-in that his browser had, which ends.
+
+    Raises:
+        CookieRefused, CsrfFailed: as `core.cookies.admit_cookie`.
+    """
+    if not by_cookie:
+        return None
+    admit_cookie(request, accounts)
+    return cookie_of(request, accounts)
+
+
 def answer_sign_in(
     accounts: Accounts,
     opened: Opened,
@@ -71,7 +83,7 @@ def answer_sign_in(
     status: int = 200,
     page: Response | None = None,
 ) -> Response:
-    """Hand somebody what he signed in for: in the answer, or in a cookie, for which `admit_cookie` was asked before.
+    """Hand somebody what he signed in for: in the answer, or in a cookie, for which `admit_sign_in` was asked before.
 
     Args:
         accounts: where.

@@ -22,7 +22,6 @@ from denizen.core.auth import (
 from denizen.core.cookies import (
     CookieRefused,
     CsrfFailed,
-    admit_cookie,
     clear_cookie,
     cookie_of,
     token_of,
@@ -34,7 +33,7 @@ from denizen.core.ids import parse_id
 from denizen.core.problems import responses
 from denizen.core.routing import Router, with_forms
 from denizen.sessions import crud, service
-from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer, answer_sign_in
+from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer, admit_sign_in, answer_sign_in
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.schemas import (
     Reauthentication,
@@ -111,9 +110,7 @@ def _person(caller: Caller) -> UUID:
 @with_forms
 async def sign_in(request: Request, accounts: Here, db: Db, at: Now, data: SignInCreate) -> Response:
     """Sign in by username or e-mail address, in any spelling, and password: JSON, or the form of OAuth 2.0."""
-    if data.cookie:
-        admit_cookie(request, accounts)
-    old = cookie_of(request, accounts) if data.cookie else None
+    old = admit_sign_in(request, accounts, by_cookie=data.cookie)
     opened = await service.sign_in(accounts, db, data.username, data.password, at=at, instead_of=old)
     return answer_sign_in(accounts, opened, by_cookie=data.cookie, at=at)
 
@@ -192,7 +189,7 @@ async def get_current_session(caller: CurrentSession, accounts: Here, reads: Rea
 )
 async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
     """End all your sign-ins but the one that this request was made with, at once."""
-    await service.end_sessions(db, _person(caller), reason="ended by its owner", keep=caller.id)
+    await service.end_other_sessions(db, _person(caller), keep=caller.id)
 
 
 @router.delete(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,7 +12,6 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.events import guard, record
 from denizen.core.hashing import HashingBusy, Lane
-from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.origin import current_origin
 from denizen.core.tokens import digest, looks_like, new_token
 from denizen.limits.service import may_guess, right_guess, wrong_guess
@@ -21,7 +20,7 @@ from denizen.sessions.crud import Login
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.events import Impersonated, Reauthenticated, SessionsEnded, SignedIn
 from denizen.sessions.models import Session
-from denizen.sessions.values import caller_of
+from denizen.sessions.values import Account, caller_of, known_by
 from denizen.users.errors import UserNotFound
 
 NOTICE_AFTER: Final = timedelta(minutes=1)
@@ -63,34 +62,6 @@ async def write_last_uses(accounts: Accounts) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- signing in
-
-
-class Account(Protocol):
-    """As much of an account as signing in to it needs: a `User`, or a row of `crud.find_login`."""
-
-    @property
-    def id(self) -> UUID:
-        """Whose it is."""
-
-    @property
-    def hashed_password(self) -> str | None:
-        """A PHC string."""
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it is in use."""
-
-    @property
-    def deleted_at(self) -> datetime | None:
-        """When it was deleted."""
-
-    @property
-    def suspended_at(self) -> datetime | None:
-        """When it was suspended."""
-
-    @property
-    def suspended_until(self) -> datetime | None:
-        """When that ends."""
 
 
 def may_sign_in(account: Account, *, at: datetime) -> bool:
@@ -141,24 +112,12 @@ class Opened(NamedTuple):
     token: str
 
 
-def _known_by(login: str) -> tuple[str, str]:
-    """Give the column that a login is looked up by, and its key there: the same for all spellings.
-
-    What is no address and no username is looked up all the same, and found nowhere: that costs what others cost.
-    """
-    login = login.strip()
-    try:
-        return ("email_key", email_key(clean_email(login))) if "@" in login else ("username_key", username_key(login))
-    except (EmailInvalid, UsernameInvalid):
-        return "username_key", login
-
-
 async def find_login(accounts: Accounts, login: str) -> tuple[Login | None, str]:
     """Look for the account, hidden or closed ones too, that is known by a name; give what its guesses are counted for
     as well (see `limits.service.may_guess`): the same wherever somebody guesses, or the difference would tell which
     accounts there are.
     """
-    column, key = _known_by(login)
+    column, key = known_by(login)
     found = await crud.find_login(accounts.database.read, column, key)
     return found, f"user {found.id}" if found is not None else f"name {key}"
 
@@ -183,9 +142,14 @@ async def sign_in(
     """
     found, who = await find_login(accounts, login)
     user = await _prove(accounts, db, found, password, who=who, at=at)
-    if instead_of is not None and (owner := await crud.delete_session_by_token(db, digest(instead_of))) is not None:
-        await record(db, SessionsEnded(owner, 1, "signed in anew"))
+    await _end_instead(db, instead_of)
     return await _open(accounts, db, user.id, method="password", at=at)
+
+
+async def _end_instead(db: AsyncSession, token: str | None) -> None:
+    """End the sign-in that a browser had before this one, whoever's it was."""
+    if token is not None and (owner := await crud.delete_session_by_token(db, digest(token))) is not None:
+        await record(db, SessionsEnded(owner, 1, "signed in anew"))
 
 
 async def _prove(
@@ -225,7 +189,9 @@ async def _hash_anew(accounts: Accounts, password: str, stored: str) -> str | No
         return None
 
 
-async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, method: str, at: datetime) -> Opened:
+async def open_session(
+    accounts: Accounts, db: AsyncSession, user_id: UUID, *, method: str, at: datetime, instead_of: str | None = None
+) -> Opened:
     """Sign somebody in who has shown who he is.
 
     Args:
@@ -234,6 +200,7 @@ async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, m
         user_id: who.
         method: how he has shown it: `magic_link`, `code`, `invitation`.
         at: now.
+        instead_of: as of `sign_in`.
 
     Raises:
         SignInFailed: nobody signs in to the account just now.
@@ -241,6 +208,7 @@ async def open_session(accounts: Accounts, db: AsyncSession, user_id: UUID, *, m
     user = (await crud.lock_logins(db, [user_id])).get(user_id)
     if user is None or not may_sign_in(user, at=at):
         raise SignInFailed(FAILED)
+    await _end_instead(db, instead_of)
     return await _open(accounts, db, user_id, method=method, at=at)
 
 
@@ -360,6 +328,7 @@ async def end_session(db: AsyncSession, user_id: UUID, session_id: UUID, *, reas
     Raises:
         SessionNotFound: it is unknown, has ended, or is somebody else's.
     """
+    await crud.lock_logins(db, [user_id])  # before the sign-ins, as everywhere: nobody waits crosswise
     ended = await crud.delete_session(db, session_id, user_id=user_id, alone=alone)
     if not ended:
         raise SessionNotFound("Session not found")
@@ -371,7 +340,7 @@ async def end_sessions(db: AsyncSession, user_id: UUID, *, reason: str, keep: UU
     """End the sign-ins of one person, all but `keep`; give how many that were.
 
     Args:
-        db: a writing session; it is not committed.
+        db: a writing session, in which the account is held; it is not committed.
         reason: for the audit: `signed out`, `password changed` ...
     """
     ended = await crud.delete_sessions(db, user_id, keep=keep)
@@ -388,6 +357,12 @@ async def end_impersonations(db: AsyncSession, user_id: UUID, *, reason: str) ->
     if ended:
         await record(db, SessionsEnded(user_id, ended, reason))
     return ended
+
+
+async def end_other_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID) -> None:
+    """End all sign-ins of a person but one, for himself."""
+    await crud.lock_logins(db, [user_id])
+    await end_sessions(db, user_id, reason="ended by its owner", keep=keep)
 
 
 async def end_sessions_of(db: AsyncSession, user_id: UUID, *, caller: Caller | None) -> int:

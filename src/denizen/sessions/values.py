@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from denizen.core.auth import Caller
+from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.types import parse_utc
 
 
@@ -39,3 +40,43 @@ def _id(shown: UUID | str) -> UUID:
 
 def _time(shown: datetime | str) -> datetime:
     return shown if isinstance(shown, datetime) else parse_utc(shown)
+
+
+class Account(Protocol):
+    """As much of an account as signing in to it needs: a `User`, or a row of `crud.find_login`."""
+
+    @property
+    def id(self) -> UUID:
+        """Whose it is."""
+
+    @property
+    def hashed_password(self) -> str | None:
+        """A PHC string."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is in use."""
+
+    @property
+    def deleted_at(self) -> datetime | None:
+        """When it was deleted."""
+
+    @property
+    def suspended_at(self) -> datetime | None:
+        """When it was suspended."""
+
+    @property
+    def suspended_until(self) -> datetime | None:
+        """When that ends."""
+
+
+def known_by(login: str) -> tuple[str, str]:
+    """Give the column that a login is looked up by, and its key there: the same for all spellings.
+
+    What is no address and no username is looked up all the same, and found nowhere: that costs what others cost.
+    """
+    login = login.strip()
+    try:
+        return ("email_key", email_key(clean_email(login))) if "@" in login else ("username_key", username_key(login))
+    except (EmailInvalid, UsernameInvalid):
+        return "username_key", login

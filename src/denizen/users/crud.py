@@ -145,6 +145,14 @@ def _user_where(known_by: ColumnElement[bool], *, for_update: bool = False, dele
     return query.with_for_update(key_share=True) if for_update else query
 
 
+async def find_user_to_add_to(db: AsyncSession, email: str) -> User | None:
+    """Return the account with `email`, in whatever spelling of its letters, where there is one, and let nobody erase it
+    before this transaction ends. Others may hold it so at the same time, and change it.
+    """
+    known = _user_where(User.email_key == email_key(email))
+    return (await db.scalars(known.with_for_update(read=True, key_share=True))).one_or_none()
+
+
 async def find_user_by_email(
     db: AsyncSession, email: str, *, for_update: bool = False, deleted: bool = False
 ) -> User | None:
@@ -155,6 +163,14 @@ async def find_user_by_email(
     """
     query = _user_where(User.email_key == email_key(email), for_update=for_update, deleted=deleted)
     return (await db.scalars(query)).one_or_none()
+
+
+async def hold_with_namesake(db: AsyncSession, user_id: UUID, email: str) -> None:
+    """Let nobody change an account, or whichever has `email`, hidden or not, before this transaction ends: both by one
+    statement in the order of their ids, so that two who do so never wait crosswise.
+    """
+    both = select(User.id).where(or_(User.id == user_id, User.email_key == email_key(email))).order_by(User.id)
+    await db.execute(both.with_for_update(key_share=True))
 
 
 async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:

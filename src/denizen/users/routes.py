@@ -150,7 +150,7 @@ async def answer_sign_up(
     request: Request, accounts: Accounts, caller: Caller | None, attempt: Attempt, db: AsyncSession, data: UserCreate
 ) -> Response:
     """Let somebody sign up, or create an account for somebody, and tell what became of it."""
-    service.admit(accounts, data, caller=caller, address=request.client.host if request.client else None)
+    await service.admit(accounts, data, caller=caller, address=request.client.host if request.client else None)
     if (kept := await attempt.begin(caller)) is not None:
         return kept
     user = await service.sign_up(accounts, db, data, caller=caller)

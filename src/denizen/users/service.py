@@ -20,6 +20,7 @@ from denizen.core.events import guard, record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity, email_key, identify
 from denizen.core.rates import address_key, enforce
+from denizen.limits.service import enforce_rate
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import crud, plans
@@ -30,6 +31,8 @@ from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, OwnUpdate, UserCreate, UserUpdate
 
 _UNIQUE: Final = frozenset({"username", "email", "external_id"})
+_MINUTE: Final = 60.0
+_SIGN_UPS: Final = "Too many accounts were created. Try again later."
 
 
 async def sign_up(accounts: Accounts, db: AsyncSession, data: UserCreate, *, caller: Caller | None) -> User | None:
@@ -158,11 +161,14 @@ def _is_trusted(caller: Caller | None) -> bool:
     return caller is not None and caller.may(Scope.USERS_WRITE)
 
 
-def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
-    """Let somebody open an account, or say why not; without a statement. Who has `users:write` always may.
+async def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, address: str | None) -> None:
+    """Let somebody open an account, or say why not. Who has `users:write` always may, without a statement.
+
+    Strangers are counted twice: in the memory of the process, which costs a flood nothing, and then in the database, on
+    which all processes agree and which remembers after a restart.
 
     Args:
-        accounts: where.
+        accounts: where; no transaction of this task's may have begun.
         data: of the new account. `external_id` is the caller's to set only with `users:write`.
         caller: who asks; `None` for somebody who signs up.
         address: where the request comes from, for the limits on sign-ups.
@@ -182,8 +188,15 @@ def admit(accounts: Accounts, data: UserCreate, *, caller: Caller | None, addres
             raise CredentialsMissing("Setting external_id needs an API key with users:write.")
         caller.must(Scope.USERS_WRITE)
     at = accounts.clock().timestamp()
-    for limiter, key in zip(accounts.sign_up_limits, (address_key(address), ""), strict=True):
-        enforce(limiter, key, at=at, detail="Too many accounts were created. Try again later.")
+    place = address_key(address)
+    for limiter, key in zip(accounts.sign_up_limits, (place, ""), strict=True):
+        enforce(limiter, key, at=at, detail=_SIGN_UPS)
+    settings = accounts.settings
+    for name, key, most in (
+        ("sign-up", place, settings.signup_rate_per_address),
+        ("sign-up-total", "", settings.signup_rate_total),
+    ):
+        await enforce_rate(accounts, name, key, most=most, per=_MINUTE, detail=_SIGN_UPS)
 
 
 async def change_user(
