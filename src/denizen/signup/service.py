@@ -124,7 +124,8 @@ async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConf
     identity = identify(data.username or username, email)
     hashed = None
     if data.password is not None:
-        accounts.check_password(data.password, identity.username, email)
+        known = await peek(accounts, _PURPOSE, data.token, at=at)
+        accounts.check_password(data.password, identity.username, email, known.payload["full_name"])
         hashed = await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
     opened = await spend(accounts, db, _PURPOSE, data.token, at=at)
     user = await store_account(
