@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from httpx import AsyncClient
 
+from denizen.users.states import suspend_user
 from tests.account.conftest import Scene, SignIn, ask, code, give_key, stored
 from tests.conftest import Clock, MakeKey, MakeUser
 
@@ -29,7 +32,7 @@ async def test_data_is_all_of_the_person_and_of_nobody_else_and_without_secrets(
     assert answer.headers["content-disposition"] == 'attachment; filename="my-data.json"'
     assert answer.headers["cache-control"] == "no-store"
     assert held["account"]["id"] == bob["id"]
-    assert held["account"].keys() >= {"username", "email", "created_at", "email_verified_at", "suspension_reason"}
+    assert held["account"].keys() >= {"username", "email", "created_at", "email_verified_at", "suspended_at"}
     assert [each["method"] for each in held["sessions"]] == ["password"] * 2
     assert [each["name"] for each in held["keys"]] == ["own"]
     assert [each["address"] for each in held["mails"]] == ["bob@example.org"]
@@ -44,6 +47,26 @@ async def test_data_is_all_of_the_person_and_of_nobody_else_and_without_secrets(
     assert hashed is not None
     for secret in ("digest", "password", "content", "payload", hashed, (await outbox())[1].token):
         assert secret not in answer.text.replace('"method": "password"', "")
+
+
+async def test_reason_of_a_suspension_is_for_administrators_alone(
+    scene: Scene, ada: dict[str, Any], clock: Clock
+) -> None:
+    """What is told whoever writes it: the person, who is back since, does not find it in his data."""
+    client, accounts, _, sign_in = scene
+    reason = "Chargeback under review"
+    async with accounts.writing() as db:
+        until = clock() + timedelta(days=1)
+        await suspend_user(db, UUID(ada["id"]), reason=reason, until=until, at=clock())
+    clock.turn(days=2)
+
+    answer = await client.get(PATH, headers=await sign_in(ada))
+
+    assert answer.status_code == 200
+    assert answer.json()["account"]["suspended_until"] is not None
+    assert reason not in answer.text
+    assert "suspension_reason" not in answer.text
+    assert (await stored(accounts, ada)).suspension_reason == reason
 
 
 async def test_data_takes_a_recent_proof_of_who_one_is(

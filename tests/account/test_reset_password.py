@@ -25,6 +25,7 @@ from tests.account.conftest import (
     set_columns,
     stored,
 )
+from tests.conftest import PATIENT, Clock
 
 ASK = "/auth/forgot-password"
 
@@ -162,3 +163,23 @@ async def test_what_is_no_address_is_refused(client: AsyncClient) -> None:
     answer = await ask(client, ASK, "ada")
 
     assert (answer.status_code, code(answer)) == (422, "email_invalid")
+
+
+class TestLifetime:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return PATIENT | {"reset_lifetime": 1800}
+
+    async def test_link_ends_after_its_lifetime(
+        self, client: AsyncClient, accounts: Accounts, outbox: Outbox, ada: dict[str, Any], clock: Clock
+    ) -> None:
+        await ask(client, ASK, "ada@example.org")
+        (letter,) = await outbox()
+        clock.turn(seconds=1799)
+        assert (await client.get(letter.link)).status_code == 200
+        clock.turn(seconds=1)
+
+        assert (await client.get(letter.link)).status_code == 422
+        answer = await client.post("/auth/reset-password", json={"token": letter.token, "password": ANOTHER})
+        assert (answer.status_code, code(answer)) == (422, "link_invalid")
+        assert await fits(accounts, ada, PASSWORD)

@@ -179,3 +179,13 @@ def test_the_list_has_the_passwords_that_most_people_choose() -> None:
     assert len(known) >= 10_000
     assert {"123456", "password", "qwerty", "iloveyou", "letmein", "trustno1", "football"} <= known
     assert all(each == each.casefold() and each for each in known)
+
+
+@pytest.mark.parametrize(("min_length", "many"), [(8, 11_611), (9, 2_420), (15, 31)])
+def test_all_that_are_listed_and_long_enough_are_refused(min_length: int, many: int) -> None:
+    """More than 3,000 with the default; a greater least length leaves fewer that anybody chose, or that leaked."""
+    policy = PasswordPolicy(min_length=min_length)
+    listed = [each for each in common_passwords() if len(each) >= min_length]
+
+    assert len(listed) == many
+    assert {verdict(each, policy=policy) for each in listed} == {"password_common"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from html.parser import HTMLParser
 
 import pytest
 
@@ -54,6 +55,49 @@ def test_a_page_is_whole_and_escapes_what_stands_in_it(language: str, name: str,
     assert "<script" not in page
     assert "style=" not in page
     assert not re.search(r"(src|href|action)=\"?https?:", page)
+
+
+class Inputs(HTMLParser):
+    """Finds the fields of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "input":
+            self.found.append(dict(attrs))
+
+
+ASKING = {"accept_invitation", "confirm_sign_up", "first_administrator", "reset_password", "verify"}
+"""Pages that ask for a password."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("state", [{"choose": True}, {"error": Refusal, "posted": {"password"}}])
+def test_passwords_are_masked_and_password_managers_know_them(language: str, state: dict[str, object]) -> None:
+    """On every page that asks for one; what was typed is not shown again, and nothing hinders pasting."""
+    asking = set[str]()
+    for name in ENGLISH:
+        values = {
+            "posted": set(),
+            "min_length": 8,
+            "password": NASTY,
+            "email": "ada@example.org",
+            "token": "t",
+            **state,
+        }
+        fields = Inputs(render(name, values, language=language)).found
+        for field in fields:
+            if field.get("type") == "password" or "password" in (field.get("name") or ""):
+                asking.add(name)
+                assert (field["name"], field["type"], field["autocomplete"]) == ("password", "password", "new-password")
+                assert field.keys() <= {"id", "name", "type", "autocomplete", "required", "aria-describedby"}
+        if name in asking:
+            assert any(field.get("autocomplete") == "username" for field in fields), "whose it is"
+
+    assert asking == ASKING
 
 
 def test_the_policy_lets_in_the_one_style_and_nothing_else() -> None:

@@ -18,6 +18,7 @@ from denizen.roles.models import Role, UserRole
 from denizen.sessions.service import end_sessions, open_session
 from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
 from tests.refresh.conftest import GiveTokens, Person, SignIn
+from tests.signing.conftest import STRANGER_ID, kid_of, signed_by_a_stranger, strangers_headers
 
 Ask = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -178,6 +179,21 @@ async def test_what_opens_nothing_is_not_active_and_all_answers_are_alike(
 
     for token in others:
         assert await ask(token) == {"active": False}, token
+
+
+async def test_a_strangers_key_in_the_token_is_not_taken(
+    sign_in: SignIn, give_tokens: GiveTokens, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = (await give_tokens(await sign_in()))["access_token"]
+    claims = jwt.decode(ours, options={"verify_signature": False})
+    asked: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **_: asked.append(given))
+
+    for header in strangers_headers().values():
+        for kid in (kid_of(ours), STRANGER_ID):
+            assert await ask(signed_by_a_stranger(claims, kid, header)) == {"active": False}, (header, kid)
+    assert asked == []
+    assert (await ask(ours))["active"] is True
 
 
 async def test_json_is_taken_as_well(client: AsyncClient, sign_in: SignIn, make_key: MakeKey) -> None:

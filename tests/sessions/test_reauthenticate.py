@@ -48,6 +48,21 @@ async def test_sensitive_acts_want_a_recent_proof(client: AsyncClient, sign_in: 
     assert (await client.delete("/auth/sessions", headers=headers)).status_code == 204
 
 
+async def test_ending_a_single_sign_in_wants_a_recent_proof(client: AsyncClient, sign_in: SignIn, clock: Clock) -> None:
+    headers, other = await sign_in(), await sign_in()
+    path = "/auth/sessions/" + (await client.get("/auth/sessions/current", headers=other)).json()["id"]
+    clock.turn(seconds=601)
+
+    refused = await client.delete(path, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_needed")
+    assert await works(client, other)
+    proved = await client.post("/auth/reauthenticate", json={"password": PASSWORD}, headers=headers)
+    headers = bearer(proved.json()["access_token"])
+    assert (await client.delete(path, headers=headers)).status_code == 204
+    assert not await works(client, other)
+    assert await works(client, headers)
+
+
 async def test_wrong_password_proves_nothing(client: AsyncClient, sign_in: SignIn, clock: Clock) -> None:
     headers = await sign_in()
     clock.turn(hours=1)

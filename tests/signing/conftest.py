@@ -10,6 +10,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
@@ -53,6 +54,26 @@ def kid_of(token: str) -> str:
     """The key that a token names."""
     kid: str = jwt.get_unverified_header(token)["kid"]
     return kid
+
+
+STRANGER = ec.generate_private_key(ec.SECP256R1())
+STRANGER_ID = "019a5c1e-7e00-7a11-8b22-3c33d44e55f6"
+
+
+def strangers_headers() -> dict[str, dict[str, Any]]:
+    """Headers of RFC 7515 by which a token says itself which key to check it by."""
+    public = jwt.algorithms.ECAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True)
+    return {
+        "jwk": {"jwk": public | {"kid": STRANGER_ID, "use": "sig", "alg": "ES256"}},
+        "jku": {"jku": "https://evil.example/.well-known/jwks.json"},
+        "x5u": {"x5u": "https://evil.example/key.pem"},
+    }
+
+
+def signed_by_a_stranger(claims: dict[str, Any], kid: str | None, header: dict[str, Any]) -> str:
+    """An access token like ours, but for the signature."""
+    named = {} if kid is None else {"kid": kid}
+    return jwt.encode(claims, STRANGER, algorithm="ES256", headers={"typ": "at+jwt", **named, **header})
 
 
 @dataclass

@@ -16,7 +16,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.signing.service import Signer, current_key, read_access_token, rotate_keys, sign_access_token
 from tests.conftest import BASE_URL, Clock
-from tests.signing.conftest import Another, sign
+from tests.signing.conftest import STRANGER_ID, Another, sign, signed_by_a_stranger, strangers_headers
 
 
 async def test_claims_are_those_of_rfc_9068(accounts: Accounts, clock: Clock) -> None:
@@ -108,6 +108,23 @@ async def test_nothing_else_passes(accounts: Accounts, clock: Clock, client: Asy
     for name, each in forged.items():
         assert await read_access_token(accounts, each, at=clock()) is None, name
     assert await read_access_token(accounts, signer.sign(claims), at=clock())
+
+
+async def test_keys_of_strangers_are_not_taken_from_the_token(
+    accounts: Accounts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has the key itself or an address to fetch it from, which nobody asks."""
+    signer = await current_key(accounts, at=clock())
+    claims = await read_access_token(accounts, await sign(accounts), at=clock())
+    assert claims is not None
+    asked: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **_: asked.append(given))
+
+    for name, header in strangers_headers().items():
+        for kid in (str(signer.key_id), STRANGER_ID, None):
+            token = signed_by_a_stranger(claims, kid, header)
+            assert await read_access_token(accounts, token, at=clock()) is None, (name, kid)
+    assert asked == []
 
 
 async def test_a_key_of_another_process_is_found(accounts: Accounts, another: Another, clock: Clock) -> None:

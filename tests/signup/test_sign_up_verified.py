@@ -201,6 +201,17 @@ async def test_password_is_of_whoever_proves_the_address_and_of_nobody_else(
     assert not await fits(accounts, made.json(), ADA["password"])
 
 
+async def test_the_password_of_the_end_is_judged_by_all_that_is_known(client: AsyncClient, outbox: Outbox) -> None:
+    await client.post("/auth/register", json=ADA | {"full_name": "Augusta King-Noel"})
+    (letter,) = await outbox()
+
+    for password in ("augusta.king.noel", "Noel-Augusta-1815", "bernoulli-1"):
+        body = {"token": letter.token, "username": "bernoulli", "password": password}
+        refused = await client.post(CONFIRM, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "password_contextual"), password
+    assert (await client.post(CONFIRM, json={"token": letter.token, "password": ANOTHER})).status_code == 201
+
+
 async def test_of_two_who_sign_up_with_one_address_the_first_to_prove_it_gets_it(
     client: AsyncClient, outbox: Outbox
 ) -> None:

@@ -62,8 +62,9 @@ def _held(rows: Sequence[Any]) -> Held | None:
     """Make one of a row for each role."""
     if not rows:
         return None
+    session_id, user_id, expires_at, last_used_at, authenticated_at, method, _ = rows[0]
     permissions = frozenset(each for row in rows for each in row[-1] or ())
-    return Held._make((*rows[0][:-1], permissions))
+    return Held(session_id, user_id, expires_at, last_used_at, authenticated_at, method, permissions)
 
 
 async def find_family(reads: Reader, family_digest: bytes) -> tuple[UUID, UUID] | None:

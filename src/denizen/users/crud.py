@@ -48,7 +48,7 @@ _ANY = _TABLE.c.id == bindparam("own")
 _HERE = _TABLE.c.deleted_at.is_(None)
 _OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
-_UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton"})
+_UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton", "suspension_reason"})
 _INSERT = _TABLE.insert()
 _CHANGED = "The account has changed since you read it. Read it again, then decide anew."
 _RESTORE = (
@@ -368,8 +368,8 @@ async def read_user(reads: Reader, user_id: UUID) -> Row:
 
 
 async def describe_user(db: AsyncSession, user_id: UUID) -> dict[str, Any]:
-    """Give all that is stored of an account, hidden or not, but for the hash of its password and what names are
-    compared by.
+    """Give all that is stored of an account, hidden or not, but for the hash of its password, what names are compared
+    by, and why it was suspended, which administrators write for each other.
     """
     held = [column for column in _TABLE.c if column.key not in _UNTOLD]
     row = (await db.execute(select(*held).where(_TABLE.c.id == bindparam("own")), {"own": user_id})).one_or_none()
