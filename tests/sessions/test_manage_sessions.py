@@ -16,7 +16,7 @@ from denizen.core.ids import new_id
 from denizen.sessions.service import write_last_uses
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
-from tests.sessions.conftest import MakeAdmin, SignIn, login, works
+from tests.sessions.conftest import PASSWORD, MakeAdmin, SignIn, login, works
 
 
 @pytest.fixture
@@ -274,3 +274,29 @@ async def test_guards_are_asked_before_others_are_touched(
     assert [ended.json()["code"], stood_in.json()["code"]] == ["beyond_caller"] * 2
     assert asked == [[UUID(ada["id"])]] * 2
     assert await works(client, headers)
+
+
+async def test_endings_at_once_never_wait_for_each_other_crosswise(
+    client: AsyncClient, accounts: Accounts, sign_in: SignIn, make_admin: MakeAdmin, clock: Clock
+) -> None:
+    """All of them come to an end on both databases, whoever is faster, while last uses are written."""
+    boss = await make_admin()
+    own = [await sign_in() for _ in range(6)]
+    clock.turn(minutes=2)
+    for each in own:
+        assert (await client.get("/auth/sessions/current", headers=each)).status_code == 200
+    ada = (await client.get("/users/me", headers=own[0])).json()
+
+    answers = await asyncio.gather(
+        client.post("/auth/logout", headers=own[5]),
+        client.delete("/auth/sessions", headers=own[1]),
+        client.delete(f"/users/{ada['id']}/sessions", headers=boss),
+        client.post("/auth/tokens", headers=own[3]),
+        client.post("/auth/logout", headers=own[0]),
+        client.post("/auth/login", json={"username": "ada", "password": PASSWORD}),
+        client.patch(f"/users/{ada['id']}", json={"full_name": "Ada"}, headers=boss),
+        write_last_uses(accounts),
+    )
+
+    statuses = [answer.status_code for answer in answers[:-1]]
+    assert set(statuses) <= {200, 204, 401, 404}, statuses

@@ -13,7 +13,7 @@ from denizen.core.deps import installs_of
 from denizen.core.hashing import Lane, NullHasher
 from denizen.settings import Settings
 from denizen.users import crud
-from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
+from tests.conftest import BASE_URL, PATIENT, Clock, MakeKey, MakeUser
 
 ADA = {
     "username": "ada",
@@ -216,7 +216,7 @@ class TestLimited:
     @pytest.mark.parametrize("limit", ["signup_rate_per_address", "signup_rate_total"])
     async def test_all_processes_agree_how_often(self, settings: Settings, clock: Clock, limit: str) -> None:
         """Another process, or the same one after a restart, does not begin to count anew."""
-        limits = {"signup_rate_per_address": 0, "signup_rate_total": 0, limit: 2}
+        limits = {**PATIENT, "signup_rate_per_address": 0, "signup_rate_total": 0, limit: 2}
         statuses = []
         for number in range(3):
             app = create_app(settings.model_copy(update=limits), hasher=NullHasher(), clock=clock)
