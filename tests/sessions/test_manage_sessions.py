@@ -298,5 +298,5 @@ async def test_endings_at_once_never_wait_for_each_other_crosswise(
         write_last_uses(accounts),
     )
 
-    statuses = [answer.status_code for answer in answers[:-1]]
+    statuses = [answer.status_code for answer in answers if answer is not None]
     assert set(statuses) <= {200, 204, 401, 404}, statuses
