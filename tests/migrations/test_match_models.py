@@ -39,7 +39,7 @@ def test_alembic_finds_nothing_to_add(database_url: str) -> None:
             "ALTER TABLE denizen_users DROP CONSTRAINT ck_denizen_users_email_length",
             "The database lacks the rule denizen_users.ck_denizen_users_email_length.",
         ),
-        ("DROP TABLE denizen_keys", "The database lacks the table denizen_keys."),
+        ("DROP TABLE denizen_user_roles", "The database lacks the table denizen_user_roles."),
         ("CREATE TABLE denizen_other (id INTEGER)", "The database has, and should not have, the table denizen_other."),
     ],
 )
