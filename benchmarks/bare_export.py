@@ -13,8 +13,11 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-COLUMNS = "id, username, email, external_id, full_name, is_active, created_at, updated_at, version"
-QUERY = f"SELECT {COLUMNS} FROM denizen_users ORDER BY id"
+COLUMNS = (
+    "id, username, email, external_id, full_name, is_active, email_verified_at, suspended_at, suspended_until, "
+    "created_at, updated_at, version"
+)
+QUERY = f"SELECT {COLUMNS} FROM denizen_users WHERE deleted_at IS NULL ORDER BY id"
 
 
 def take_out(url: str, path: Path) -> int:
@@ -23,7 +26,7 @@ def take_out(url: str, path: Path) -> int:
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(connection.execute(QUERY))
-        count = int(connection.execute("SELECT count(*) FROM denizen_users").fetchone()[0])
+        count = int(connection.execute("SELECT count(*) FROM denizen_users WHERE deleted_at IS NULL").fetchone()[0])
         connection.close()
         return count
     import psycopg

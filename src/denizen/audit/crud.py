@@ -119,6 +119,10 @@ async def list_details(db: AsyncSession, ids: Sequence[UUID]) -> list[Any]:
     return list(await db.execute(query.order_by(AuditDetail.id)))
 
 
+_UNTOLD: Final = frozenset({"user.suspended"})
+"""What has a reason with it that is for administrators alone."""
+
+
 async def describe_entries(db: AsyncSession, user_id: UUID) -> list[dict[str, Any]]:
     """Give what happened to one person or was done by him, the newest thousand, and of each what is personal of him."""
     own = select(AuditDetail.entry_id, AuditDetail.facts).where(AuditDetail.user_id == user_id)
@@ -133,7 +137,11 @@ async def describe_entries(db: AsyncSession, user_id: UUID) -> list[dict[str, An
         found |= {row.id: row._asdict() | {"personal": {}} for row in await db.execute(query.limit(_DESCRIBED))}
     newest = sorted(found.values(), key=lambda each: (each["at"], each["id"]), reverse=True)[:_DESCRIBED]
     for entry_id, facts in reversed(details):
-        found.get(entry_id, {"personal": {}})["personal"] |= json.loads(facts)
+        entry = found.get(entry_id, {"personal": {}, "action": ""})
+        told = json.loads(facts)
+        if entry["action"] in _UNTOLD:
+            told.pop("after", None)
+        entry["personal"] |= told
     return newest
 
 
