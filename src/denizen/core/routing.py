@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Self, TypeVar
 
 from fastapi import APIRouter
@@ -228,12 +229,19 @@ async def _undo(scope: Scope, error: DenizenError) -> None:
 
 def _document_errors(route: Any) -> None:
     """Document what any route may refuse, and bring the schema that the references mean into the document."""
-    kinds = [Invalid, Malformed, TooLarge, UnsupportedMedia] if route.body_field is not None else [Invalid]
-    for status, answer in responses(*kinds).items():
-        route.responses.setdefault(status, answer)
-    route.response_fields.setdefault(
-        "problem", create_model_field(name="Problem", type_=DenizenProblem, mode="serialization")
-    )
+    for status, answer in _refusals(route.body_field is not None).items():
+        route.responses.setdefault(status, dict(answer))
+    route.response_fields.setdefault("problem", _problem_field())
+
+
+@lru_cache
+def _refusals(with_body: bool) -> dict[int | str, dict[str, Any]]:
+    return responses(*([Invalid, Malformed, TooLarge, UnsupportedMedia] if with_body else [Invalid]))
+
+
+@lru_cache
+def _problem_field() -> Any:
+    return create_model_field(name="Problem", type_=DenizenProblem, mode="serialization")
 
 
 def _described(route: Any, path: str) -> Dependant:
