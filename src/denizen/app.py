@@ -167,7 +167,7 @@ def _surround(app: FastAPI, accounts: Accounts) -> None:
             lambda inner: CORSMiddleware(
                 inner,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+                allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"],
                 expose_headers=[
                     "ETag",

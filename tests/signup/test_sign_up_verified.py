@@ -119,7 +119,7 @@ class TestAlike:
 async def test_letters_are_in_the_readers_language(client: AsyncClient, outbox: Outbox) -> None:
     for name in ("ada", "lovelace"):
         await client.post("/users/", json=ADA | {"username": name}, headers={"Accept-Language": "de"})
-        await client.post(CONFIRM, json={"token": (await outbox("sign_up"))[0].token})
+        await client.post(CONFIRM, json={"token": (await outbox("sign_up"))[0].token, "password": ADA["password"]})
 
     assert [(each.template, "Guten Tag" in each.text) for each in await outbox()] == [
         ("sign_up", True),
