@@ -174,6 +174,8 @@ def _surround(app: FastAPI, accounts: Accounts) -> None:
                     "Idempotency-Replayed",
                     "Link",
                     "Location",
+                    "RateLimit",
+                    "RateLimit-Policy",
                     "Retry-After",
                     "X-Next-Cursor",
                     "X-Results-Cut",
