@@ -58,7 +58,6 @@ async def test_results_come_as_lines_and_a_summary(admin: AsyncClient, stored: S
         "map": {},
         "ignore_unknown": False,
         "with_hashes": True,
-        "with_roles": True,
     }
     results = await admin.get(f"/jobs/{job['id']}/results")
     assert lines(results) == rows

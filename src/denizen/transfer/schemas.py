@@ -141,15 +141,16 @@ def described(
     options: ImportOptions, form: Format, renamed: Mapping[str, str], *, ignore_unknown: bool
 ) -> dict[str, Any]:
     """Give all that decides what becomes of the same bytes, for JSON: a job is gone on with as it was begun."""
-    return {
+    told = {
         "format": form,
         "mode": options.mode,
         "match": None if options.mode == "create" else options.match,
         "map": dict(sorted(renamed.items())),
         "ignore_unknown": ignore_unknown,
         "with_hashes": options.with_hashes,
-        "with_roles": options.with_roles,
     }
+    # Said where it is not as usual: a job that an earlier release began, which knew of no roles, is gone on with too.
+    return told if options.with_roles else told | {"with_roles": False}
 
 
 class Account(NamedTuple):
