@@ -258,7 +258,7 @@ class TestLimited:
         refused = await client.post("/users/", json=EVE, headers=under("other"))
 
         assert refused.status_code == 429
-        assert ran == []
+        assert [each for each in ran if "denizen_audit" not in each] == []
 
 
 async def test_key_under_an_idempotency_key_is_made_once_and_shown_again(
