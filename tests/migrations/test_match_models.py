@@ -29,7 +29,10 @@ def test_alembic_finds_nothing_to_add(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("DROP INDEX ix_denizen_keys_user_id", "The database lacks the index denizen_keys.ix_denizen_keys_user_id."),
+        (
+            "DROP INDEX ix_denizen_keys_user_id_id",
+            "The database lacks the index denizen_keys.ix_denizen_keys_user_id_id.",
+        ),
         ("ALTER TABLE denizen_users DROP COLUMN full_name", "The database lacks the column denizen_users.full_name."),
         (
             "ALTER TABLE denizen_keys ADD COLUMN x INTEGER",

@@ -109,9 +109,9 @@ def test_up_in_the_wrong_folder_makes_nothing(tmp_path: Path, migrate: Migrate) 
 def test_check(sqlite_url: str, migrate: Migrate) -> None:
     assert migrate(sqlite_url, "check").stderr == "Nothing differs.\n"
     with connected(sqlite_url) as connection:
-        connection.exec_driver_sql("DROP INDEX ix_denizen_keys_user_id")
+        connection.exec_driver_sql("DROP INDEX ix_denizen_keys_user_id_id")
 
-    assert "lacks the index denizen_keys.ix_denizen_keys_user_id" in migrate(sqlite_url, "check", code=1).stdout
+    assert "lacks the index denizen_keys.ix_denizen_keys_user_id_id" in migrate(sqlite_url, "check", code=1).stdout
     told = json.loads(migrate(sqlite_url, "check", "--json", code=1).stdout)
     assert len(told["differences"]) == 1
 

@@ -35,7 +35,7 @@ class Key(Base):
         CheckConstraint(f"length(name) <= {MAX_NAME_LENGTH}", name="name_length"),
         CheckConstraint("length(token_digest) = 32", name="token_digest_length"),
         Index("uq_denizen_keys_token_digest", "token_digest", unique=True),
-        Index("ix_denizen_keys_user_id", "user_id"),
+        Index("ix_denizen_keys_user_id_id", "user_id", "id"),
         Index("ix_denizen_keys_maker_id", "maker_id"),
         *(
             Index(

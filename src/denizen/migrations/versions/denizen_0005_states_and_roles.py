@@ -68,6 +68,10 @@ def _index_keys() -> None:
         op.create_index(
             op.f(f"ix_denizen_keys_{column}"), "denizen_keys", [column], sqlite_where=ends, postgresql_where=ends
         )
+    op.drop_index(
+        op.f("ix_denizen_keys_user_id"), table_name="denizen_keys"
+    )  # the keys of a person are listed in order
+    op.create_index(op.f("ix_denizen_keys_user_id_id"), "denizen_keys", ["user_id", "id"])
 
 
 def _create_roles() -> None:
@@ -139,6 +143,8 @@ def downgrade() -> None:
     _keep_out()
     op.drop_table("denizen_user_roles")
     op.drop_table("denizen_roles")
+    op.drop_index(op.f("ix_denizen_keys_user_id_id"), table_name="denizen_keys")
+    op.create_index(op.f("ix_denizen_keys_user_id"), "denizen_keys", ["user_id"])
     for column in _ENDINGS:
         op.drop_index(op.f(f"ix_denizen_keys_{column}"), table_name="denizen_keys")
     _narrow_users()
