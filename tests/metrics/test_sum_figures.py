@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 import httpx
@@ -28,13 +27,22 @@ async def ask(server: Served, times: int) -> None:
             assert (await client.get("/users/019a5c1e-7f00-7a11-8b22-3c33d44e55f6")).status_code == 404
 
 
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("denizen-figures-*"))
+def figures_in(folder: Path) -> list[Path]:
+    return list(folder.glob("denizen-figures-*"))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files of this test's servers alone: other tests run servers meanwhile."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.mark.slow
-async def test_workers_are_read_as_one(database_url: str, tmp_path: Path) -> None:
-    port, before = free_port(), folders()
+async def test_workers_are_read_as_one(database_url: str, tmp_path: Path, temporary: Path) -> None:
+    port = free_port()
     async with serving(tmp_path, database_url, workers=2, metrics_port=port) as server:
         await ask(server, 20)
 
@@ -50,7 +58,7 @@ async def test_workers_are_read_as_one(database_url: str, tmp_path: Path) -> Non
         await until(lambda: _answers(server), within=20)
         assert await all_are_told("/metrics")  # what it had counted stays
         assert await server.stop() == 0
-    assert folders() == before
+    assert figures_in(temporary) == []
 
 
 async def _answers(server: Served) -> bool:
