@@ -26,7 +26,7 @@ from .load import Load, run_load, write_requests
 from .peers.bearers import PASSWORD, Bearers, DenizenBearers, PeerBearers
 from .plan import Plan
 from .processes import CORES, measured_core
-from .wire import Request
+from .wire import Client, Request
 
 IN_FLIGHT = 50
 BESIDE = 4
@@ -88,9 +88,17 @@ def load(plan: Plan, bearers: Bearers, requests: Iterator[Request], seconds: flo
     return run_load(bearers.server.port, path, seconds=seconds, generator=plan.generator, connections=connections)
 
 
+def settle(bearers: Bearers) -> None:
+    """Wait until the sign-ins whose clients hung up are done with: they are answered in turn, and hold the queue."""
+    with Client(bearers.server.port, timeout=60) as client:
+        while client.ask(next(bearers.sign_ins())).status == 503:
+            sleep(0.2)
+
+
 def measure_sign_ins(plan: Plan, title: str, bearers: Bearers) -> list[Figure]:
     """Measure sign-ins a second against hashes a second, in turns."""
     load(plan, bearers, bearers.sign_ins(), WARM_UP, IN_FLIGHT)
+    settle(bearers)
     hashes, signed = [], []
     for _ in range(plan.rounds):
         hashes.append(hashes_a_second(plan.seconds))
@@ -98,6 +106,7 @@ def measure_sign_ins(plan: Plan, title: str, bearers: Bearers) -> list[Figure]:
         if measured.refused:
             raise RuntimeError(f"{measured.refused} of {measured.answers} sign-ins were refused.")
         signed.append(measured.rate)
+        settle(bearers)
     plan.tell(f"{title}: {median(signed):.0f} sign-ins a second, {median(hashes):.0f} hashes")
     return [
         Figure("sign-ins a second", title, median(signed), "1/s"),
@@ -123,6 +132,7 @@ def signing_in(plan: Plan, bearers: Bearers, clients: int, seconds: float) -> It
         yield found
     finally:
         thread.join()
+        settle(bearers)
 
 
 def measure_waiting(plan: Plan, title: str, bearers: Bearers) -> list[Figure]:

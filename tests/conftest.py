@@ -6,7 +6,10 @@ Production middleware stays on; passwords are hashed by `NullHasher` unless a te
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +40,10 @@ from denizen.sessions.service import open_session
 from denizen.settings import Settings
 from denizen.users.service import create_account
 from tests.postgres import Postgres
+
+# Commands and servers that tests start read what the first of them compiled, whatever the shell around us wishes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Property tests look for wrong answers; how long one example takes on a busy machine is not their business.
 hypothesis.settings.register_profile("denizen", deadline=None)
@@ -91,6 +98,14 @@ class Person:
 MakePerson = Callable[..., Awaitable[Person]]
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look at what tests make, and not at the modules over and over again: that takes a
+    sixth of the time of all tests.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """asyncio on uvloop, as in production."""
@@ -100,8 +115,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the environment nor a `.env` of whoever runs the tests has a say."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("DENIZEN_"):
             monkeypatch.delenv(name)

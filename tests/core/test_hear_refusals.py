@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
+from denizen.core.ids import new_id
 from denizen.users.models import User
 from tests.conftest import MakeUser
 
@@ -28,7 +29,7 @@ async def test_refusal_is_heard_after_the_rollback_and_before_the_answer(
     accounts.refusals = (hear,)
 
     taken = await admin.patch(f"/users/{eve['id']}", json={"username": "ada", "full_name": "Undone"})
-    missing = await admin.delete(f"/users/{ada['id']}/sessions".replace(ada["id"], ada["id"][:-1] + "0"))
+    missing = await admin.delete(f"/users/{new_id()}/sessions")
 
     assert [taken.status_code, missing.status_code] == [409, 404]
     assert heard == [("username_taken", ["ada", "eve"]), ("user_not_found", ["ada", "eve"])]
