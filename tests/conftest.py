@@ -10,7 +10,6 @@ import gc
 import os
 import shutil
 import sys
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import fastapi.routing
 import hypothesis
 import pytest
 from fastapi import FastAPI
@@ -40,6 +38,8 @@ from denizen.sessions.service import open_session
 from denizen.settings import Settings
 from denizen.users.service import create_account
 from tests.postgres import Postgres
+from tests.ready import ReadyDatabases
+from tests.sharing import SHARING, share_what_is_made_once
 
 # Commands and servers that tests start read what the first of them compiled, whatever the shell around us wishes.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -49,22 +49,7 @@ sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("denizen", deadline=None)
 hypothesis.settings.load_profile("denizen")
 
-_look_at = fastapi.routing._build_dependant_with_parameterless_dependencies
-_seen: dict[tuple[str, Any], Any] = {}
-
-
-def _look_once(*, path: str, call: Any, dependencies: Any) -> Any:
-    """Let FastAPI find out once what an endpoint of ours asks for: each test has an application of its own, and to find
-    it out anew for each takes half of the time of all tests.
-    """
-    if dependencies or not call.__module__.startswith("denizen."):
-        return _look_at(path=path, call=call, dependencies=dependencies)
-    if (path, call) not in _seen:
-        _seen[path, call] = _look_at(path=path, call=call, dependencies=dependencies)
-    return _seen[path, call]
-
-
-fastapi.routing._build_dependant_with_parameterless_dependencies = _look_once
+share_what_is_made_once()
 
 SECRET = "kX7v2Qm9Lp4Zr8Tn3Wc6Yb1Hd5Gf0SaJe"
 BASE_URL = "http://testserver"
@@ -143,6 +128,14 @@ def postgres_template(postgres: Postgres) -> str:
     return "template_migrated"
 
 
+@pytest.fixture(scope="session")
+def ready_databases(postgres: Postgres, postgres_template: str) -> Iterator[ReadyDatabases]:
+    """Migrated, empty databases to use again and again."""
+    databases = ReadyDatabases(postgres, postgres_template)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     """Which of the two databases; a test that takes it runs on both."""
@@ -158,10 +151,10 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    server: Postgres = request.getfixturevalue("postgres")
-    name = f"test_{uuid.uuid4().hex}"
-    yield server.create_database(name, template=request.getfixturevalue("postgres_template"))
-    server.drop_database(name)
+    databases: ReadyDatabases = request.getfixturevalue("ready_databases")
+    name = databases.lend()
+    yield request.getfixturevalue("postgres").url(name)
+    databases.take_back(name)
 
 
 class Clock:
@@ -214,6 +207,7 @@ _SETTINGS: dict[str, Settings] = {}
 async def app(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
     """The standalone application, whole. No lifespan runs: it is opened on first use."""
     app = create_app(settings, hasher=NullHasher(), clock=clock)
+    SHARING.add(app)
     yield app
     for accounts in installs_of(app):
         await accounts.close()

@@ -24,6 +24,7 @@ from denizen.core.errors import Unavailable
 from denizen.core.statements import Statement
 from tests.core.ground import NOTES, note, noted
 from tests.postgres import Postgres
+from tests.ready import OURS
 
 BY_NUMBER = Statement(select(NOTES.c.text).where(NOTES.c.number == bindparam("number")))
 ENDLESS = {
@@ -58,7 +59,9 @@ def left(own: Database, request: pytest.FixtureRequest) -> Left:
 
     async def on_server() -> list[object]:
         server: Postgres = request.getfixturevalue("postgres")
-        query = f"SELECT query FROM pg_stat_activity WHERE datname = '{own.url.database}'"
+        query = (
+            f"SELECT query FROM pg_stat_activity WHERE datname = '{own.url.database}' AND application_name <> '{OURS}'"
+        )
         found = await asyncio.to_thread(server.execute, query)
         for _ in range(100):  # it takes a moment to notice
             if not found:

@@ -22,6 +22,7 @@ from denizen.core.errors import Unavailable
 from denizen.core.statements import Statement
 from tests.core.ground import NOTES, checked_out, loop_lag, note, noted
 from tests.postgres import Postgres
+from tests.ready import OURS
 
 BY_NUMBER = Statement(select(NOTES.c.text).where(NOTES.c.number == bindparam("number")))
 
@@ -323,7 +324,9 @@ async def test_what_was_interrupted_leaves_no_connection_behind(small: Database,
         await use(small)
 
     assert checked_out(small) == 0
-    connected = f"SELECT count(*) <= 6 FROM pg_stat_activity WHERE datname = '{small.url.database}'"
+    connected = f"""
+        SELECT count(*) <= 6 FROM pg_stat_activity
+        WHERE datname = '{small.url.database}' AND application_name <> '{OURS}'"""
     for _ in range(400):  # the server may take a moment to notice
         if postgres.execute(connected) == [(True,)]:  # four of `small`, and those of `database`, which made the table
             return
