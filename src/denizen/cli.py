@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import platform
 import secrets
@@ -57,45 +58,55 @@ GROUPS = {
 
 def main() -> None:
     """Run the command line of this process, and end the process with the exit code."""
+    gc.disable()  # modules are no garbage, and to look for some among them takes a tenth of the time of loading them
     arguments = sys.argv[1:]
     try:
         with exit_codes():
             refuse_passwords(arguments)
-            program = build(wanted(arguments))
+            program = build(*wanted(arguments))
     except typer.Exit as ended:
         sys.exit(MISUSED if ended.exit_code == REFUSED else ended.exit_code)
+    gc.freeze()
+    gc.enable()
     program(prog_name="denizen")
 
 
-def wanted(arguments: Sequence[str]) -> AbstractSet[str]:
-    """The groups that a command line needs: loading one takes the better part of a second.
+def wanted(arguments: Sequence[str]) -> tuple[AbstractSet[str], str]:
+    """The groups that a command line needs, and the command if it is named right after one: loading takes long.
 
     Without arguments it is all of them, since that is how a shell asks for completions.
     """
-    named = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return GROUPS.keys() & {named} if arguments else GROUPS.keys()
+    if not arguments:
+        return GROUPS.keys(), ""
+    place = next((place for place, argument in enumerate(arguments) if not argument.startswith("-")), len(arguments))
+    group, named, *_ = (*arguments[place : place + 2], "", "")
+    return GROUPS.keys() & {group}, named
 
 
-def build(load: AbstractSet[str] = frozenset(GROUPS)) -> typer.Typer:
-    """Assemble the program from its own commands and the rooms' groups; those not in `load` are there by name alone."""
+def build(load: AbstractSet[str] = frozenset(GROUPS), named: str = "") -> typer.Typer:
+    """Assemble the program from its own commands and the rooms' groups; those not in `load` are there by name alone.
+
+    Where a command is named, those of other rooms in its group may be missing.
+    """
     program = typer.Typer(**SHARED, help=_HELP)
     program.callback()(_options)
     for function in (serve, settings, doctor, openapi, version):
         program.command()(function)
-    loaded = _merge(load) if load else {}
+    loaded = _merge(load, named) if load else {}
     for name, line in GROUPS.items():
         program.add_typer(loaded.get(name) or typer.Typer(help=line), name=name)
     return program
 
 
-def _merge(names: AbstractSet[str]) -> dict[str, typer.Typer]:
+def _merge(names: AbstractSet[str], named: str) -> dict[str, typer.Typer]:
     """Load groups, and make one of those with the same name: `users import` and `users list` are of two rooms."""
     from denizen.features import FEATURES
     from denizen.migrations.feature import FEATURE as MIGRATIONS
 
     compose(FEATURES)
     merged: dict[str, typer.Typer] = {}
-    for group in (group for feature in (*FEATURES, MIGRATIONS) for group in feature.commands if group.name in names):
+    groups = [group for feature in (*FEATURES, MIGRATIONS) for group in feature.commands if group.name in names]
+    for group in [group for group in groups if named in group.commands] or groups:
         merged.setdefault(group.name, typer.Typer(**SHARED, help=GROUPS[group.name]))
         merged[group.name].registered_commands += group.load().registered_commands
     return merged

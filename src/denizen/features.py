@@ -1,4 +1,4 @@
-"""The rooms, in the order they open: one line each."""
+"""The rooms, in the order they open: one line each. What a room stands on is loaded when it is asked for something."""
 
 from __future__ import annotations
 

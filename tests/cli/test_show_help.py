@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from typer.main import get_command
 
-from denizen.cli import GROUPS, build
+from denizen.cli import GROUPS, build, wanted
 from denizen.features import FEATURES
 from denizen.migrations.feature import FEATURE as MIGRATIONS
 from tests.cli.conftest import Run
@@ -53,6 +54,16 @@ def test_groups_are_described_as_their_rooms_describe_them() -> None:
     assert described == GROUPS
 
 
+def test_rooms_that_share_a_group_name_their_commands() -> None:
+    """By which one command is found without the rooms of the others; `users list` would be unknown otherwise."""
+    shared = [group for group in GROUPS_OF_ROOMS if group.name == "users"]
+
+    assert len(shared) > 1
+    for group in GROUPS_OF_ROOMS:
+        theirs = {one.name or one.callback.__name__ for one in group.load().registered_commands}
+        assert set(group.commands) == (theirs if group in shared else set())
+
+
 def test_no_arguments_print_help(denizen: Run) -> None:
     shown = denizen()
 
@@ -89,6 +100,22 @@ def test_unknown_command_names_the_nearest(denizen: Run) -> None:
 
     assert refused.returncode == 2
     assert "'serve'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "there"),
+    [
+        (["users", "list", "--help"], {"list", "edit"}),
+        (["users", "--help", "list"], {"list", "edit", "import", "export"}),
+        (["users", "lst"], {"list", "edit", "import", "export"}),
+        ([], {"list", "edit", "import", "export"}),
+        (["--help"], set()),
+    ],
+)
+def test_only_the_rooms_of_a_named_command_are_loaded(typed: list[str], there: set[str]) -> None:
+    program: Any = get_command(build(*wanted(typed)))
+
+    assert set(program.commands["users"].commands) & {"list", "edit", "import", "export"} == there
 
 
 def test_shell_completes_commands_of_rooms(denizen: Run, environment: dict[str, str]) -> None:

@@ -165,7 +165,8 @@ def test_uvicorn_run_by_hand_says_where_it_is(out: io.StringIO) -> None:
 
 
 def test_level_is_kept(out: io.StringIO) -> None:
-    log.debug("quiet")
+    logs.configure(level="warning", format="json", stream=out)
+    log.info("quiet")
     logging.getLogger("uvicorn.access").info("GET /?secret=1")
 
     assert events(out) == []
@@ -178,6 +179,7 @@ def test_inside_a_host_events_are_plain_records(caplog: pytest.LogCaptureFixture
     assert [record.getMessage() for record in caplog.records] == [
         "key_made name=first\\nline password=*** progress=100%"
     ]
+    assert caplog.records[0].funcName == "test_inside_a_host_events_are_plain_records"
 
 
 def test_value_that_json_does_not_know_is_no_error(out: io.StringIO) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.account.service import tell_of_leaving
 from denizen.core.events import Event
 from denizen.core.feature import CommandGroup, Feature
 from denizen.users.events import UserDeleted
@@ -27,7 +26,11 @@ def _commands() -> Any:
 async def _tell(db: AsyncSession, event: Event) -> None:
     """Confirm to whoever leaves that he has left."""
     if isinstance(event, UserDeleted):
+        from denizen.account.service import tell_of_leaving
+
         await tell_of_leaving(db, event)
 
 
-FEATURE = Feature("account", routers=_routers, listeners=(_tell,), commands=(CommandGroup("users", _commands),))
+FEATURE = Feature(
+    "account", routers=_routers, listeners=(_tell,), commands=(CommandGroup("users", _commands, ("password-link",)),)
+)

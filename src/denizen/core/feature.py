@@ -21,10 +21,12 @@ class CommandGroup:
     Attributes:
         name: `users` in `denizen users list`.
         load: gives the Typer app; called when the command line is built, so that a server never imports it.
+        commands: its commands, where rooms share the group: `users list` need not load what `users import` stands on.
     """
 
     name: str
     load: Callable[[], Any]
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A room's contribution.
+
+    Its functions import what they stand on when they are called, so that a command loads the few rooms that it needs. A
+    server loads the others with the routers, and no request waits for that.
 
     Attributes:
         name: the room's name.

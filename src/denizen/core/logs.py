@@ -2,7 +2,7 @@
 
 `logger()` is for everybody. It ends in the standard library's logging, so that inside a host our events go where the
 host's go and `configure()`, which is for `denizen serve` and the commands alone, can render Uvicorn's, SQLAlchemy's
-and Alembic's lines through the same pipeline as ours.
+and Alembic's lines through the same pipeline as ours: structlog's, which is loaded for that alone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-import structlog
-from structlog.contextvars import merge_contextvars
-from structlog.dev import ConsoleRenderer, plain_traceback
-from structlog.stdlib import BoundLogger, ProcessorFormatter, add_log_level, add_logger_name
-from structlog.types import EventDict, Processor, WrappedLogger
+if TYPE_CHECKING:
+    from structlog.stdlib import ProcessorFormatter
+    from structlog.types import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["auto", "console", "json"]
 
@@ -42,15 +40,35 @@ _SECRETS: Final = re.compile(
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def logger(name: str) -> BoundLogger:
+class Logger:
+    """Tells events as standard records: a host's formatter prints `event key=value`, ours finds the facts."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def info(self, event: str, /, **facts: Any) -> None:
+        """Tell what an operator may want to know."""
+        self._tell(logging.INFO, event, facts)
+
+    def warning(self, event: str, /, **facts: Any) -> None:
+        """Tell what went otherwise than it should, and was dealt with."""
+        self._tell(logging.WARNING, event, facts)
+
+    def error(self, event: str, /, *, exc_info: BaseException | None = None, **facts: Any) -> None:
+        """Tell what somebody has to look at, with the traceback of `exc_info`."""
+        self._tell(logging.ERROR, event, facts, exc_info)
+
+    def _tell(self, level: int, event: str, facts: dict[str, Any], error: BaseException | None = None) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
+        clean = {name: _clean(name, value, 0) for name, value in facts.items()}
+        words = " ".join([escaped(event), *(f"{name}={escaped(str(value))}" for name, value in clean.items())])
+        self._logger.log(level, words, exc_info=error, stacklevel=3, extra={_FACTS: (event, clean)})
+
+
+def logger(name: str) -> Logger:
     """Give a logger: `log.info("key_made", key_id=...)`. Works in any host, configured by us or not."""
-    bound: BoundLogger = structlog.wrap_logger(
-        logging.getLogger(name),
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter(), _to_record],
-        wrapper_class=BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    return bound
+    return Logger(name)
 
 
 def configure(
@@ -95,7 +113,7 @@ def is_console(format: LogFormat, stream: TextIO) -> bool:  # noqa: A002  (as in
     return format == "console" or (format == "auto" and stream.isatty())
 
 
-def report(log: BoundLogger, event: str, error: BaseException, **facts: Any) -> None:
+def report(log: Logger, event: str, error: BaseException, **facts: Any) -> None:
     """Log an unexpected error with its traceback, once: what Uvicorn says about the same error is dropped."""
     log.error(event, exc_info=error, **facts)
     setattr(error, _REPORTED, True)
@@ -112,15 +130,6 @@ def escaped(text: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------- processors
-
-
-def _to_record(_: WrappedLogger, __: str, event_dict: EventDict) -> tuple[tuple[str], dict[str, Any]]:
-    """Turn an event into a standard record: a host's formatter prints `event key=value`, ours finds the facts."""
-    event = str(event_dict.pop("event"))
-    options = {name: event_dict.pop(name) for name in ("exc_info", "stack_info", "stacklevel") if name in event_dict}
-    facts = {name: _clean(name, value, 0) for name, value in event_dict.items()}
-    words = " ".join([escaped(event), *(f"{name}={escaped(str(value))}" for name, value in facts.items())])
-    return (words,), {**options, "extra": {_FACTS: (event, facts)}}
 
 
 def _facts_of_record(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
@@ -160,7 +169,12 @@ def _to_json(_: WrappedLogger, __: str, event_dict: EventDict) -> str:
 
 
 def _formatter(*, console: bool, colors: bool) -> ProcessorFormatter:
-    clock = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console, key="ts")
+    from structlog.contextvars import merge_contextvars
+    from structlog.dev import ConsoleRenderer, plain_traceback
+    from structlog.processors import TimeStamper, format_exc_info
+    from structlog.stdlib import ProcessorFormatter, add_log_level, add_logger_name
+
+    clock = TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console, key="ts")
     shared: list[Processor] = [
         _facts_of_record,
         merge_contextvars,
@@ -170,7 +184,7 @@ def _formatter(*, console: bool, colors: bool) -> ProcessorFormatter:
     ]
     if console:
         ends: list[Processor] = [
-            structlog.processors.format_exc_info,
+            format_exc_info,
             ProcessorFormatter.remove_processors_meta,
             _mask_facts,
             _escape_facts,
@@ -179,7 +193,7 @@ def _formatter(*, console: bool, colors: bool) -> ProcessorFormatter:
     else:
         ends = [
             add_logger_name,
-            structlog.processors.format_exc_info,
+            format_exc_info,
             ProcessorFormatter.remove_processors_meta,
             _mask_facts,
             _in_order,

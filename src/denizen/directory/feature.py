@@ -19,4 +19,4 @@ def _commands() -> Any:
     return app
 
 
-FEATURE = Feature("directory", routers=_routers, commands=(CommandGroup("users", _commands),))
+FEATURE = Feature("directory", routers=_routers, commands=(CommandGroup("users", _commands, ("list", "edit")),))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
+from denizen.core.accounts import Accounts
 from denizen.core.feature import CommandGroup, Feature, Job
-from denizen.housekeeping.service import keep_house
 
 
 def _commands() -> Any:
@@ -14,8 +15,14 @@ def _commands() -> Any:
     return app
 
 
+def _keep_house(accounts: Accounts) -> Awaitable[None]:
+    from denizen.housekeeping.service import keep_house
+
+    return keep_house(accounts)
+
+
 FEATURE = Feature(
     "housekeeping",
-    jobs=(Job("keep house", every=60.0, run=keep_house),),
+    jobs=(Job("keep house", every=60.0, run=_keep_house),),
     commands=(CommandGroup("housekeeping", _commands),),
 )

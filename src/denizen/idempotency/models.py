@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
+from denizen.core.types import Uuid
 
 
 class KeptAnswer(Base):
@@ -39,7 +40,7 @@ class KeptAnswer(Base):
     status: Mapped[int | None] = mapped_column(default=None)
     headers: Mapped[str | None] = mapped_column(Text, default=None)
     body: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False)
-    # By name: `users` stands above this room, since it uses it.
+    # By name: `users` stands above this room, since it uses it; it may be loaded later, so the type is said.
     user_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("denizen_users.id", ondelete="CASCADE"), index=True, default=None
+        Uuid, ForeignKey("denizen_users.id", ondelete="CASCADE"), index=True, default=None
     )

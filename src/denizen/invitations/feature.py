@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
-from denizen.invitations import crud
-from denizen.invitations.service import KEPT_AFTER
 
 
 def _routers() -> tuple[Any, ...]:
@@ -25,14 +25,23 @@ def _commands() -> Any:
     return app
 
 
-async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
-    return await crud.delete_ended(db, before=at - KEPT_AFTER, limit=limit)
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
+    from denizen.invitations.crud import delete_ended
+    from denizen.invitations.service import KEPT_AFTER
+
+    return delete_ended(db, before=at - KEPT_AFTER, limit=limit)
+
+
+def _describe(db: AsyncSession, user_id: UUID) -> Awaitable[Any]:
+    from denizen.invitations.crud import describe_invitations
+
+    return describe_invitations(db, user_id)
 
 
 FEATURE = Feature(
     "invitations",
     routers=_routers,
     cleaners=(Cleaner("old invitations", _clean),),
-    holdings=(Holding("invitations", crud.describe_invitations),),
+    holdings=(Holding("invitations", _describe),),
     commands=(CommandGroup("invitations", _commands),),
 )

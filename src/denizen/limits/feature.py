@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.feature import Cleaner, Feature
-from denizen.limits import crud
 
 
-async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
-    return await crud.delete_expired(db, at=at, limit=limit)
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
+    from denizen.limits.crud import delete_expired
+
+    return delete_expired(db, at=at, limit=limit)
 
 
 FEATURE = Feature("limits", cleaners=(Cleaner("expired limits", _clean),))

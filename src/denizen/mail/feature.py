@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
-from denizen.mail.crud import describe_mails
 
 
 async def _send(accounts: Accounts) -> None:
@@ -20,10 +21,16 @@ async def _send(accounts: Accounts) -> None:
         await send_due(accounts)
 
 
-async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
     from denizen.mail.service import clean_old
 
-    return await clean_old(accounts, db, at, limit)
+    return clean_old(accounts, db, at, limit)
+
+
+def _describe(db: AsyncSession, user_id: UUID) -> Awaitable[Any]:
+    from denizen.mail.crud import describe_mails
+
+    return describe_mails(db, user_id)
 
 
 def _commands() -> Any:
@@ -36,6 +43,6 @@ FEATURE = Feature(
     "mail",
     jobs=(Job("send mails", every=2.0, run=_send),),
     cleaners=(Cleaner("old mails", _clean),),
-    holdings=(Holding("mails", describe_mails),),
+    holdings=(Holding("mails", _describe),),
     commands=(CommandGroup("mail", _commands),),
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from datetime import datetime
 from typing import Any
 
+from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller
 from denizen.core.feature import Feature
-from denizen.refresh.service import refuse_others
 
 
 def _routers() -> tuple[Any, ...]:
@@ -14,4 +17,10 @@ def _routers() -> tuple[Any, ...]:
     return (router,)
 
 
-FEATURE = Feature("refresh", routers=_routers, authenticators=(refuse_others,))
+def _refuse_others(accounts: Accounts, token: str, at: datetime) -> Awaitable[Caller | None]:
+    from denizen.refresh.service import refuse_others
+
+    return refuse_others(accounts, token, at)
+
+
+FEATURE = Feature("refresh", routers=_routers, authenticators=(_refuse_others,))

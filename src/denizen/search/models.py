@@ -9,6 +9,7 @@ from sqlalchemy import DDL, BigInteger, ForeignKey, Index, Integer, Text, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
+from denizen.core.types import Uuid
 
 FOUND_BY: Final = ("username", "email", "full_name", "external_id")
 """The names of an account that it is found by."""
@@ -35,8 +36,8 @@ class SearchEntry(Base):
     number: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True, init=False
     )
-    # By name: `users` stands above this room, since it writes the index.
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("denizen_users.id", ondelete="CASCADE"))
+    # By name: `users` stands above this room, since it writes the index; it may be loaded later, so the type is said.
+    user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("denizen_users.id", ondelete="CASCADE"))
     text: Mapped[str] = mapped_column(Text().with_variant(Text(collation="C"), "postgresql"))
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller
 from denizen.core.events import Event
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding, Job
 from denizen.roles.events import RoleChanged, RoleGranted, RoleRevoked
-from denizen.sessions import crud
-from denizen.sessions.service import end_impersonations, end_sessions, idle_since_of, recognise, write_last_uses
 from denizen.users.events import EmailProved, PasswordChanged, UserDeleted, UserSuspended, UserUpdated
 
 
@@ -20,27 +21,40 @@ async def _end(db: AsyncSession, event: Event) -> None:
     """End the sign-ins of whoever may not go on with them."""
     match event:
         case PasswordChanged():
-            await end_sessions(db, event.user_id, reason="password changed", keep=event.keep)
+            reason = "password changed"
         case EmailProved(first=True):
-            await end_sessions(db, event.user_id, reason="address proved")
+            reason = "address proved"
         case UserSuspended():
-            await end_sessions(db, event.user_id, reason="suspended")
+            reason = "suspended"
         case UserDeleted():
-            await end_sessions(db, event.user_id, reason="deleted")
+            reason = "deleted"
         case UserUpdated() if event.after.get("is_active") is False:
-            await end_sessions(db, event.user_id, reason="deactivated")
+            reason = "deactivated"
         case RoleRevoked():
-            await end_sessions(db, event.user_id, reason="role taken")
+            reason = "role taken"
+        case _:
+            return
+    from denizen.sessions.service import end_sessions
+
+    keep = event.keep if isinstance(event, PasswordChanged) else None
+    await end_sessions(db, event.user_id, reason=reason, keep=keep)
+
+
+async def _end_by_role(db: AsyncSession, event: Event) -> None:
+    """End the sign-ins of all who lose by a change of a role, and impersonations of those who gain by one."""
+    match event:
         case RoleGranted():
+            from denizen.sessions.service import end_impersonations
+
             await end_impersonations(db, event.user_id, reason="role given")
         case RoleChanged() if event.lost:
-            await crud.delete_sessions_of_role(db, event.role_id)
+            from denizen.sessions.crud import delete_sessions_of_role
+
+            await delete_sessions_of_role(db, event.role_id)
         case RoleChanged() if event.gained:
-            await crud.delete_impersonations_of_role(db, event.role_id)
+            from denizen.sessions.crud import delete_impersonations_of_role
 
-
-async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
-    return await crud.delete_expired(db, at=at, idle_since=idle_since_of(accounts, at), limit=limit)
+            await delete_impersonations_of_role(db, event.role_id)
 
 
 def _routers() -> tuple[Any, ...]:
@@ -55,13 +69,38 @@ def _commands() -> Any:
     return app
 
 
+def _recognise(accounts: Accounts, token: str, at: datetime) -> Awaitable[Caller | None]:
+    from denizen.sessions.service import recognise
+
+    return recognise(accounts, token, at)
+
+
+def _write_last_uses(accounts: Accounts) -> Awaitable[None]:
+    from denizen.sessions.service import write_last_uses
+
+    return write_last_uses(accounts)
+
+
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
+    from denizen.sessions.crud import delete_expired
+    from denizen.sessions.service import idle_since_of
+
+    return delete_expired(db, at=at, idle_since=idle_since_of(accounts, at), limit=limit)
+
+
+def _describe(db: AsyncSession, user_id: UUID) -> Awaitable[Any]:
+    from denizen.sessions.crud import describe_sessions
+
+    return describe_sessions(db, user_id)
+
+
 FEATURE = Feature(
     "sessions",
     routers=_routers,
-    authenticators=(recognise,),
-    listeners=(_end,),
+    authenticators=(_recognise,),
+    listeners=(_end, _end_by_role),
     cleaners=(Cleaner("expired sign-ins", _clean),),
-    holdings=(Holding("sessions", crud.describe_sessions),),
+    holdings=(Holding("sessions", _describe),),
     commands=(CommandGroup("sessions", _commands),),
-    jobs=(Job("write last uses of sign-ins", every=20.0, run=write_last_uses, last=True),),
+    jobs=(Job("write last uses of sign-ins", every=20.0, run=_write_last_uses, last=True),),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Job
-from denizen.signing import crud
-from denizen.signing.service import rotate_when_due
 
 
 def _routers() -> tuple[Any, ...]:
@@ -25,8 +24,16 @@ def _commands() -> Any:
     return app
 
 
-async def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> int:
-    return await crud.delete_withdrawn(db, at=at, limit=limit)
+def _rotate(accounts: Accounts) -> Awaitable[None]:
+    from denizen.signing.service import rotate_when_due
+
+    return rotate_when_due(accounts)
+
+
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
+    from denizen.signing.crud import delete_withdrawn
+
+    return delete_withdrawn(db, at=at, limit=limit)
 
 
 FEATURE = Feature(
@@ -34,5 +41,5 @@ FEATURE = Feature(
     routers=_routers,
     cleaners=(Cleaner("withdrawn signing keys", _clean),),
     commands=(CommandGroup("signing-keys", _commands),),
-    jobs=(Job("rotate signing keys", every=600.0, run=rotate_when_due),),
+    jobs=(Job("rotate signing keys", every=600.0, run=_rotate),),
 )

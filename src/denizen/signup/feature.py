@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.events import INSTALL, Event
 from denizen.core.feature import Feature
-from denizen.signup.service import ask_for_account, mail_proof
 from denizen.users.events import SignedUp
+
+if TYPE_CHECKING:
+    from denizen.users.schemas import UserCreate
 
 
 def _routers() -> tuple[Any, ...]:
@@ -21,8 +24,16 @@ def _routers() -> tuple[Any, ...]:
 
 async def _mail_proof(db: AsyncSession, event: Event) -> None:
     if isinstance(event, SignedUp) and event.after.get("email") is not None:
+        from denizen.signup.service import mail_proof
+
         accounts: Accounts = db.info[INSTALL]
         await mail_proof(accounts, db, event.user_id, event.after["email"], at=accounts.clock())
 
 
-FEATURE = Feature("signup", routers=_routers, listeners=(_mail_proof,), sign_up=ask_for_account)
+def _ask(accounts: Accounts, db: AsyncSession, data: UserCreate) -> Awaitable[None]:
+    from denizen.signup.service import ask_for_account
+
+    return ask_for_account(accounts, db, data)
+
+
+FEATURE = Feature("signup", routers=_routers, listeners=(_mail_proof,), sign_up=_ask)

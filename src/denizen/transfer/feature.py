@@ -19,4 +19,6 @@ def _commands() -> Any:
     return app
 
 
-FEATURE = Feature("transfer", routers=_routers, ahead=True, commands=(CommandGroup("users", _commands),))
+FEATURE = Feature(
+    "transfer", routers=_routers, ahead=True, commands=(CommandGroup("users", _commands, ("import", "export")),)
+)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from denizen.core.accounts import Accounts
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
-from denizen.users.crud import describe_user
-from denizen.users.states import erase_due
 
 
 def _routers() -> tuple[Any, ...]:
@@ -21,10 +25,22 @@ def _commands() -> Any:
     return app
 
 
+def _clean(accounts: Accounts, db: AsyncSession, at: datetime, limit: int) -> Awaitable[int]:
+    from denizen.users.states import erase_due
+
+    return erase_due(accounts, db, at, limit)
+
+
+def _describe(db: AsyncSession, user_id: UUID) -> Awaitable[Any]:
+    from denizen.users.crud import describe_user
+
+    return describe_user(db, user_id)
+
+
 FEATURE = Feature(
     "users",
     routers=_routers,
-    cleaners=(Cleaner("deleted accounts", erase_due),),
-    holdings=(Holding("account", describe_user),),
-    commands=(CommandGroup("users", _commands),),
+    cleaners=(Cleaner("deleted accounts", _clean),),
+    holdings=(Holding("account", _describe),),
+    commands=(CommandGroup("users", _commands, ("suspend", "unsuspend", "delete", "restore")),),
 )
