@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
@@ -34,6 +34,11 @@ from denizen.core.database import Reader
 from denizen.core.home import Home, homes_of
 from denizen.core.origin import CALLER
 from denizen.core.routing import ACCOUNTS
+
+ELSEWHERE: Final = (
+    "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
+    "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
+)
 
 Which = Home | str | None
 """A home, the prefix of one, or the one that a request belongs to."""
@@ -73,15 +78,17 @@ def accounts_of(request: Request, which: Which = None) -> Accounts:
     found = home_of(request, which)
     if isinstance(found, Accounts):
         return found
-    raise LookupError(
-        "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
-        "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
-    )
+    raise LookupError(ELSEWHERE)
 
 
 def asks_home(dependency: object) -> bool:
     """Whether a dependency is one of these, and has a `which`."""
     return isinstance(dependency, _Value | _Instant | _Session | Bearer)
+
+
+def asks_tables(dependency: object) -> bool:
+    """Whether it wants an install, and no home without our tables will do."""
+    return isinstance(dependency, _Value | _Session)
 
 
 def why_none(installs: Sequence[Home], which: str | None) -> str:
