@@ -11,7 +11,8 @@
 | `CurrentCaller` | the caller, or a 401 |
 | `requires(...)` | the caller, or a 401 or 403 |
 
-They mean the install that a request belongs to. `Dependencies` gives the same for one that is named.
+They mean the install that a request belongs to; `denizen.dependencies` has the same for one that is named. The caller
+is known by whichever `Home` the application has, our tables only by an install in it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
@@ -30,54 +31,86 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope, is_permission
 from denizen.core.cookies import credentials_of
 from denizen.core.database import Reader
+from denizen.core.home import Home, homes_of
 from denizen.core.origin import CALLER
 from denizen.core.routing import ACCOUNTS
 
-STATE = "denizen_installs"
-"""The name in `app.state` under which an application keeps what was installed in it."""
+ELSEWHERE: Final = (
+    "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
+    "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
+)
 
-Which = Accounts | str | None
-"""An install, the prefix of one, or the one that a request belongs to."""
+Which = Home | str | None
+"""A home, the prefix of one, or the one that a request belongs to."""
 
 
 def installs_of(app: Any) -> list[Accounts]:
     """Give what was installed in `app`."""
-    found: list[Accounts] = getattr(app.state, STATE, [])
-    return found
+    return [home for home in homes_of(app) if isinstance(home, Accounts)]
 
 
-def accounts_of(request: Request, which: Which = None) -> Accounts:
-    """Find the install that a request belongs to (its own for our routes, the only one for a host's), or the one named.
+def home_of(request: Request, which: Which = None) -> Home:
+    """Find who knows the caller of a request: the install for our routes, the only home for a host's, or the one that
+    is named.
 
     Raises:
         LookupError: none is there, or several and none is named; the text says what to do.
     """
     if which is None:
-        own: Accounts | None = request.scope.get(ACCOUNTS)
+        own: Home | None = request.scope.get(ACCOUNTS)
         if own is not None:
             return own
-    elif isinstance(which, Accounts):
+    elif not isinstance(which, str):
         return which
-    installs = installs_of(request.app)
-    found = installs if which is None else [each for each in installs if each.prefix == which]
+    homes = homes_of(request.app)
+    found = homes if which is None else [each for each in homes if each.prefix == which]
     if len(found) != 1:
-        raise LookupError(_not_one(installs, which))
+        raise LookupError(why_none(homes, which))
     return found[0]
 
 
-def _not_one(installs: Sequence[Accounts], which: str | None) -> str:
+def accounts_of(request: Request, which: Which = None) -> Accounts:
+    """Find the install that a request belongs to, as `home_of`.
+
+    Raises:
+        LookupError: as `home_of`; or the accounts are elsewhere, so that there is no database of theirs here.
+    """
+    found = home_of(request, which)
+    if isinstance(found, Accounts):
+        return found
+    raise LookupError(ELSEWHERE)
+
+
+def asks_home(dependency: object) -> bool:
+    """Whether a dependency is one of these, and has a `which`."""
+    return isinstance(dependency, _Value | _Instant | _Session | Bearer)
+
+
+def asks_tables(dependency: object) -> bool:
+    """Whether it wants an install, and no home without our tables will do."""
+    return isinstance(dependency, _Value | _Session)
+
+
+def why_none(installs: Sequence[Home], which: str | None) -> str:
+    """Say why none of `installs` can be the one that a route means, and what to do about it.
+
+    Args:
+        installs: those of its application.
+        which: the prefix that it names.
+    """
     if not installs:
         return (
             "Denizen is not installed in the application that has this route: call `denizen.install(app)` on it. Where "
             "it is installed in another one, which mounts this one or is mounted in it, keep what `install` returned "
-            "and take the dependencies of that: `Dependencies(accounts)`."
+            "and take the dependencies of that: `Annotated[AsyncSession, accounts.db]`."
         )
     prefixes = " and ".join(repr(each.prefix) for each in installs)
     if which is not None:
         return f"Nothing is installed under {which!r} in this application, but under {prefixes}."
     return (
         f"Denizen is installed {len(installs)} times in this application, under {prefixes}: say which one you mean, "
-        f"as in `Annotated[AsyncSession, Dependencies({installs[0].prefix!r}).db]`."
+        "by what `install` returned, `Annotated[AsyncSession, accounts.db]`, or by its prefix, "
+        f"`Annotated[AsyncSession, Dependencies({installs[0].prefix!r}).db]`."
     )
 
 
@@ -95,6 +128,16 @@ class _Value:
 
     async def __call__(self, request: Request) -> Any:
         return self.get(accounts_of(request, self.which))
+
+
+@dataclass(frozen=True, slots=True)
+class _Instant:
+    """A dependency on the present, which any home knows."""
+
+    which: Which
+
+    async def __call__(self, request: Request) -> datetime:
+        return home_of(request, self.which).clock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +166,7 @@ class Bearer(HTTPBearer):
             if not is_permission(scope):
                 raise ValueError(f"{scope!r} is not a permission: take one of Scope, or a name like notes:write.")
         super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
-        self._which = which
+        self.which = which
         self._scopes = scopes
         self._optional = optional
 
@@ -134,17 +177,19 @@ class Bearer(HTTPBearer):
             CredentialsMissing, CredentialsInvalid: nobody, or nobody known.
             ScopeMissing: somebody who lacks a scope.
         """
-        accounts = accounts_of(request, self._which)
-        caller = await accounts.recognise(credentials_of(request, accounts), accounts.clock())
+        home = home_of(request, self.which)
+        # A cookie is signed and named by the install that set it, which alone knows it again.
+        sent = credentials_of(request, home) if isinstance(home, Accounts) else request.headers.get("authorization")
+        caller = await home.recognise(sent, home.clock())
         if caller is None:
             if self._optional:
                 return None
             raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and a token.")
         request.scope[CALLER] = caller
-        self.judge(caller, accounts)
+        self.judge(caller, home)
         return caller
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who is known and may not.
 
         Raises:
@@ -152,13 +197,17 @@ class Bearer(HTTPBearer):
         """
         caller.must(*self._scopes)
 
-    def beside(self, prefix: str) -> OAuth2PasswordBearer:
+    def beside(self, prefix: str, path: str) -> OAuth2PasswordBearer:
         """Give the scheme that OpenAPI names beside this one: the same header, with a token that a password is traded
-        for at this address.
+        for.
+
+        Args:
+            prefix: of the install.
+            path: of the address at which people reach its application, `""` or `/api`.
         """
         word = prefix.strip("/").replace("/", "-")
         return OAuth2PasswordBearer(
-            f"{prefix}/auth/login",
+            f"{path}{prefix}/auth/login",
             scheme_name=f"Sign-in {word}".strip(),
             description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
         )
@@ -167,42 +216,6 @@ class Bearer(HTTPBearer):
 _ABOUT_KEYS = (
     "An API key, `dzk_...`, which `POST /keys/` or `denizen keys create` makes, or the token of a sign-in, `dzs_...`."
 )
-
-
-class Dependencies:
-    """What routes ask of one install, where an application has several.
-
-    `Annotated[AsyncSession, Dependencies(team).db]` is to the install `team` what `Db` is to the only one. Such an
-    alias stands at the top of a module, like `Db` itself.
-
-    Args:
-        of: the install, or the prefix it is under, for routes that are written down before it is made. A prefix is
-            looked for in the application that has the route. `None` means the install that a request belongs to.
-
-    Attributes:
-        here: the `Accounts`, as `Here`.
-        db: an `AsyncSession` that writes, as `Db`.
-        read_db: an `AsyncSession` that reads, as `ReadDb`.
-        reads: a `Reader`, as `Reads`.
-        now: a `datetime`, as `Now`.
-        optional_caller: a `Caller | None`, as `OptionalCaller`.
-        current_caller: a `Caller`, as `CurrentCaller`.
-    """
-
-    def __init__(self, of: Which = None) -> None:
-        self._of = of.rstrip("/") if isinstance(of, str) else of
-        self.here = Depends(_Value(self._of, _itself))
-        # scope="function": FastAPI's default would commit only after the client has its answer.
-        self.db = Depends(_Session(self._of, Accounts.writing), scope="function")
-        self.read_db = Depends(_Session(self._of, _reading), scope="function")
-        self.reads = Depends(_Value(self._of, _reader))
-        self.now = Depends(_Value(self._of, _now))
-        self.optional_caller = Depends(Bearer(which=self._of, optional=True))
-        self.current_caller = self.requires()
-
-    def requires(self, *scopes: str) -> Any:
-        """Give a dependency that lets through only callers of this install who hold all of `scopes`; see `requires`."""
-        return Depends(Bearer(*scopes, which=self._of))
 
 
 def _itself(accounts: Accounts) -> Accounts:
@@ -217,19 +230,44 @@ def _reader(accounts: Accounts) -> Reader:
     return accounts.database.read
 
 
-def _now(accounts: Accounts) -> datetime:
-    return accounts.clock()
+def here_of(which: Which = None) -> Any:
+    """Give a dependency on an install, as `Here`."""
+    return Depends(_Value(which, _itself))
 
 
-_REQUESTED = Dependencies()
+def db_of(which: Which = None) -> Any:
+    """Give a dependency on a session that writes, as `Db`."""
+    # scope="function": FastAPI's default would commit only after the client has its answer.
+    return Depends(_Session(which, Accounts.writing), scope="function")
 
-Here = Annotated[Accounts, _REQUESTED.here]
-Db = Annotated[AsyncSession, _REQUESTED.db]
-ReadDb = Annotated[AsyncSession, _REQUESTED.read_db]
-Reads = Annotated[Reader, _REQUESTED.reads]
-Now = Annotated[datetime, _REQUESTED.now]
-OptionalCaller = Annotated[Caller | None, _REQUESTED.optional_caller]
-CurrentCaller = Annotated[Caller, _REQUESTED.current_caller]
+
+def read_db_of(which: Which = None) -> Any:
+    """Give a dependency on a session that reads, as `ReadDb`."""
+    return Depends(_Session(which, _reading), scope="function")
+
+
+def reads_of(which: Which = None) -> Any:
+    """Give a dependency on the hot path, as `Reads`."""
+    return Depends(_Value(which, _reader))
+
+
+def now_of(which: Which = None) -> Any:
+    """Give a dependency on the instant of the request, as `Now`."""
+    return Depends(_Instant(which))
+
+
+def caller_of(which: Which = None, *scopes: str, optional: bool = False) -> Any:
+    """Give a dependency on the caller, as `CurrentCaller`, `OptionalCaller` and `requires`."""
+    return Depends(Bearer(*scopes, which=which, optional=optional))
+
+
+Here = Annotated[Accounts, here_of()]
+Db = Annotated[AsyncSession, db_of()]
+ReadDb = Annotated[AsyncSession, read_db_of()]
+Reads = Annotated[Reader, reads_of()]
+Now = Annotated[datetime, now_of()]
+OptionalCaller = Annotated[Caller | None, caller_of(optional=True)]
+CurrentCaller = Annotated[Caller, caller_of()]
 
 
 def requires(*scopes: str) -> Any:
@@ -241,7 +279,7 @@ def requires(*scopes: str) -> Any:
     Raises:
         ValueError: one of them is no permission, so that nobody could hold it: it is misspelt.
     """
-    return _REQUESTED.requires(*scopes)
+    return caller_of(None, *scopes)
 
 
 CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp
+from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp, UserFinder
 from denizen.core.events import Guard, Listener
 
 
@@ -88,6 +88,7 @@ class Feature:
         listeners: are told every event, in its transaction.
         guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
         refusals: are told what was refused, after the rollback and before the answer.
+        user_finder: gives the account of a caller, for `CurrentUser`; of one room alone.
         sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
         holdings: what is stored about a person.
@@ -103,9 +104,14 @@ class Feature:
     listeners: tuple[Listener, ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    user_finder: UserFinder | None = None
     sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
     holdings: tuple[Holding, ...] = ()
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()
     attach: tuple[Callable[[Accounts], None], ...] = ()
+
+    def without_routes(self) -> Self:
+        """Give the same for an application that leaves it out: nobody comes in through it."""
+        return replace(self, routers=tuple, authenticators=(), sign_up=None)

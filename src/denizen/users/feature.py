@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.auth import Caller
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
 
 
@@ -37,9 +38,16 @@ def _describe(db: AsyncSession, user_id: UUID) -> Awaitable[Any]:
     return describe_user(db, user_id)
 
 
+def _find(accounts: Accounts, caller: Caller) -> Awaitable[Any]:
+    from denizen.users.service import find_own_user
+
+    return find_own_user(accounts, caller)
+
+
 FEATURE = Feature(
     "users",
     routers=_routers,
+    user_finder=_find,
     cleaners=(Cleaner("deleted accounts", _clean),),
     holdings=(Holding("account", _describe),),
     commands=(CommandGroup("users", _commands, ("suspend", "unsuspend", "delete", "restore")),),
