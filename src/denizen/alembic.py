@@ -33,7 +33,6 @@ from denizen.migrations.copies import copy_before
 from denizen.migrations.environment import render_type
 from denizen.migrations.offline import write_sql
 from denizen.migrations.records import record_step
-from denizen.migrations.schema import SchemaKind, read_state
 from denizen.migrations.together import (
     is_not_of_ours,
     is_not_ours,
@@ -110,7 +109,7 @@ def _run(url: URL, limits: MigrationOptions, own: dict[str, Any], *, copy: bool)
 
 
 def _copy(url: URL, connection: Connection, steps: list[Any]) -> None:
-    if read_state(connection).kind is not SchemaKind.EMPTY or _holds_tables(connection):
+    if _holds_tables(connection):
         last = steps[-1]
         revision = last.revision.revision if last.is_upgrade else "-".join(last.to_revisions) or "base"
         _say(f"The database as it was: {copy_before(path_of(url), revision)}")

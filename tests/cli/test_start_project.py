@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,9 +136,7 @@ def test_alembic_runs_at_once_in_what_was_written(init: Init, tmp_path: Path) ->
     assert "alembic upgrade heads` makes it" in alembic("check", code=255)
     alembic("revision", "-m", "Before there is a database")
     assert not (tmp_path / "app.db").exists()
-    alembic("upgrade", "heads")
+    with ThreadPoolExecutor(2) as two:  # at once: one migrates, the other waits and finds nothing to do
+        list(two.map(lambda _: alembic("upgrade", "heads"), range(2)))
     assert runner.status(f"sqlite:///{tmp_path}/app.db").ready
-    assert "app_0001 (app), Before" not in alembic("current")
-    (tmp_path / "app.db").chmod(0o600)
-    with (tmp_path / "migrations/versions/app_0001_begin.py").open("a") as file:
-        file.write("\nraise SystemExit('never read twice')\n")
+    assert "(head)" in alembic("current")

@@ -21,6 +21,7 @@ from denizen.migrations.history import SHIPPED
 from denizen.migrations.schema import SchemaKind
 from denizen.starter import write_project
 from tests.migrations.ground import connected, fill, id_of
+from tests.postgres import Postgres
 
 HEAD = SHIPPED.heads[0]
 MODELS = """
@@ -241,15 +242,52 @@ with engine.connect() as connection:
     assert runner.status(host.url).ready
 
 
-def test_the_apart_mode_refuses_too(database_url: str) -> None:
-    with connected(database_url) as connection:
-        kind = "UUID" if connection.dialect.name == "postgresql" else "VARCHAR(36)"
-        connection.exec_driver_sql(f"CREATE TABLE pets (owner_id {kind} REFERENCES denizen_users (id))")
+@pytest.mark.slow
+def test_an_env_with_an_asynchronous_engine(
+    make_host: Callable[[str], Host], postgres: Postgres, request: pytest.FixtureRequest
+) -> None:
+    name = f"async_{uuid.uuid4().hex}"
+    host = make_host(postgres.create_database(name))
+    request.addfinalizer(lambda: postgres.drop_database(name))
+    (host.folder / "migrations/env.py").write_text(f"""
+import asyncio
+from alembic import context
+from denizen.alembic import options
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
 
-    with pytest.raises(MigrationRefused, match="of the table pets points at denizen_users"):
-        runner.downgrade(database_url, "base")
-    assert runner.status(database_url).ready
-    runner.downgrade(database_url, "denizen_0001")
+def migrate(connection):
+    context.configure(connection=connection, target_metadata=None, **options(include_name=lambda *asked: True))
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    async with create_async_engine({host.url!r}, poolclass=NullPool).connect() as connection:
+        await connection.run_sync(migrate)
+
+asyncio.run(main())
+""")
+    host.alembic("upgrade", "heads")
+    assert runner.status(host.url).ready
+    host.alembic("downgrade", "base")
+    assert runner.status(host.url).kind is SchemaKind.EMPTY
+
+
+def test_two_histories_apart_leave_each_other_alone(host: Host) -> None:
+    host.edit(host.folder / "alembic.ini", ("    denizen:migrations/versions\n", ""))
+    host.edit(host.folder / "migrations/versions/app_0001_begin.py", (f'"{HEAD}"', "None"))
+    runner.upgrade(host.url)
+    host.alembic("upgrade", "heads")
+    host.write_notes()
+
+    host.alembic("check")
+    assert runner.check(host.url) == []
+    assert host.heads("denizen_alembic_version") == {HEAD}
+    with pytest.raises(MigrationRefused, match="fk_notes_owner_id of the table notes points at denizen_users"):
+        runner.downgrade(host.url, "base")
+    assert runner.status(host.url).ready
+    host.alembic("downgrade", "base")
+    runner.downgrade(host.url, "base")
 
 
 def test_a_copy_is_made_of_a_file_that_holds_something(make_host: Callable[[str], Host], tmp_path: Path) -> None:
@@ -291,13 +329,17 @@ def test_check_tells_what_the_host_lacks_of_its_own(host: Host) -> None:
     assert "denizen_users" not in {getattr(one[1], "name", "") for one in told.value.diffs}
 
 
-def test_sql_for_the_host_builds_both(make_host: Callable[[str], Host], tmp_path: Path, capsys: Any) -> None:
-    host = make_host(f"sqlite:///{tmp_path / 'none.db'}")
+@pytest.mark.parametrize("url", ["sqlite:///none.db", "postgresql://nobody:secret@127.0.0.1:1/nowhere"])
+def test_sql_for_the_host_builds_both(
+    make_host: Callable[[str], Host], tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    host = make_host(url)
     host.alembic("upgrade", "heads", sql=True)
 
     written = capsys.readouterr().out
     assert "INSERT INTO denizen_schema" in written
-    assert "app_0001" in written
+    assert "INTO alembic_version" in written
+    assert "denizen_alembic_version" not in written
     assert not (tmp_path / "none.db").exists()
 
 

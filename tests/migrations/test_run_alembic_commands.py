@@ -164,7 +164,7 @@ def test_revisions_without_changes(clone: Path) -> None:
 def test_stamping_records_what_it_stands_for(database_url: str) -> None:
     before = runner.status(database_url)
     alembic(ROOT, "alembic stamp base", database_url)
-    assert runner.status(database_url).kind is SchemaKind.UNRECORDED
+    assert runner.status(database_url).kind is SchemaKind.UNKNOWN
 
     alembic(ROOT, "alembic stamp head", database_url)
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, exists, false, select, table, text
 
 from denizen.core.sqlite.driver import connect
 from denizen.migrations.errors import SchemaNotReady
@@ -57,8 +57,8 @@ _UP_TOGETHER = (
 _SENTENCES = {
     SchemaKind.MISSING: "There is no database. `denizen serve` makes one, on SQLite.",
     SchemaKind.EMPTY: (
-        "The database holds none of Denizen's tables. Make them with `denizen migrate up`, or with "
-        "`alembic upgrade heads` where the application's own history includes Denizen's."
+        "The database holds none of Denizen's tables. Make them with `denizen migrate up`. Where the "
+        "application's own Alembic history includes Denizen's, `alembic upgrade heads` makes them."
     ),
     SchemaKind.OLDER: f"The database is older than this release. {_UP}",
     SchemaKind.CURRENT: "The database is up to date.",
@@ -141,17 +141,18 @@ def judge(applied: Mapping[str, bool], history: History = SHIPPED) -> SchemaStat
 
 
 def read_state(connection: Connection, history: History = SHIPPED) -> SchemaState:
-    """Judge the database behind `connection` by three short statements; leaves no transaction broken."""
+    """Judge the database behind `connection` by two short statements; leaves no transaction broken."""
     tables = set(connection.scalars(text(_TABLES[connection.dialect.name])))
     if AppliedRevision.__tablename__ not in tables:
         only_traces = tables <= {VERSION_TABLE}  # what Alembic leaves after `downgrade base`
         return SchemaState(SchemaKind.EMPTY if only_traces else SchemaKind.UNKNOWN, missing=_ids(history))
-    rows = connection.execute(select(AppliedRevision.revision, AppliedRevision.breaking))
+    apart = exists().select_from(table(VERSION_TABLE)) if VERSION_TABLE in tables else false()
+    query = select(AppliedRevision.revision, AppliedRevision.breaking, apart.label("apart"))
+    rows = connection.execute(query).all()
+    if not rows and VERSION_TABLE not in tables:
+        return SchemaState(SchemaKind.UNRECORDED, missing=_ids(history))
     state = judge({row.revision: row.breaking for row in rows}, history)
-    apart = VERSION_TABLE in tables and connection.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}"))  # noqa: S608  (ours)
-    if apart:
-        return state
-    return replace(state, together=True) if state.applied else replace(state, kind=SchemaKind.UNRECORDED)
+    return state if not rows or rows[0].apart else replace(state, together=True)
 
 
 def _ids(history: History) -> tuple[str, ...]:
