@@ -183,7 +183,12 @@ def test_a_history_that_was_apart_is_taken_over(host: Host) -> None:
 
     assert host.heads() == {"app_0001"}
     assert "denizen_alembic_version" not in host.tables()
-    assert runner.status(host.url).ready
+    before = runner.status(host.url)
+    assert before.ready
+    host.alembic("stamp", "base")
+    assert runner.status(host.url).kind is SchemaKind.UNRECORDED
+    host.alembic("stamp", "heads")
+    assert runner.status(host.url) == before
     assert runner.upgrade(host.url).steps == ()
     with pytest.raises(MigrationRefused, match="Run `alembic downgrade denizen@REVISION` there"):
         runner.downgrade(host.url, "base")

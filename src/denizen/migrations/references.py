@@ -79,7 +79,8 @@ def guarded(steps: Iterable[Any], context: MigrationContext) -> Iterator[Any]:
     connection, scripts = context.connection, context.script
     made: dict[str, set[str]] = {}
     for step in steps:
-        ours_goes = step.is_downgrade and is_ours(step.revision)
+        revision = getattr(step, "revision", None)  # a stamp has none
+        ours_goes = revision is not None and step.is_downgrade and is_ours(revision)
         if ours_goes and connection is not None and scripts is not None and (found := references(connection)):
             if not made:
                 made = _tables_made(scripts)
