@@ -90,7 +90,7 @@ def build(load: AbstractSet[str] = frozenset(GROUPS), named: str = "") -> typer.
     """
     program = typer.Typer(**SHARED, help=_HELP)
     program.callback()(_options)
-    for function in (serve, settings, doctor, openapi, version):
+    for function in (serve, init, settings, doctor, openapi, version):
         program.command()(function)
     loaded = _merge(load, named) if load else {}
     for name, line in GROUPS.items():
@@ -202,6 +202,39 @@ async def _check_start(settings: Settings) -> None:
         require_ready(await schema_state(database))
     finally:
         await database.close()
+
+
+@command
+def init(
+    folder: Annotated[Path, typer.Argument(help="The application's project.", show_default="this one")] = Path(),
+    models: Annotated[
+        str, typer.Option(metavar="MODULE:CLASS", help="The base class of its models, as notes.models:Base.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; tell what would be written.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write what an application needs that has Denizen inside: Alembic for both, settings, a secret. Changes no file.
+
+    Example: denizen init --models notes.models:Base
+
+    Example: denizen init ../notes --dry-run
+    """
+    from denizen.starter import Did, write_project
+
+    out = Output(as_json)
+    pieces = write_project(folder.absolute(), models=models, dry_run=dry_run)
+    out.table(pieces, columns=["path", "did"])
+    if as_json:
+        return
+    for piece in pieces:
+        if piece.advice:
+            out.line(f"\n{piece.path}: {piece.advice}")
+    if not any(piece.did is Did.WRITTEN for piece in pieces):
+        out.say("There was nothing to write.")
+    elif dry_run:
+        out.say("Nothing was written.")
+    if not any(piece.advice for piece in pieces):
+        out.say("Next, in that folder: alembic upgrade heads")
 
 
 @command

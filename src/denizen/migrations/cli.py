@@ -126,6 +126,8 @@ def status(as_json: Json = False) -> None:
     else:
         out.table(_revisions(state), columns=["revision", "applied", "breaking", "summary"])
         out.say(f"{settings.database_shown}: {state.sentence}")
+        if state.together:
+            out.say("The Alembic of an application migrates it, together with the application's own tables.")
     if not state.ready:
         raise typer.Exit(REFUSED)
 
@@ -135,6 +137,7 @@ def _facts(settings: Settings, state: SchemaState) -> dict[str, Any]:
         "database": settings.database_shown,
         "state": state.kind,
         "ready": state.ready,
+        "together": state.together,
         "detail": state.sentence,
         "revisions": _revisions(state),
     }

@@ -123,7 +123,7 @@ def _on_sqlite(url: URL, options: MigrationOptions, create: bool) -> Iterator[Co
             if not _driver(connection).in_transaction:  # what came after the failure stands alone, outside of any
                 raise MigrationFailed("SQLite gave up the transaction, and a revision went on. Restore the copy.")
             if _driver(connection).total_changes != changes:
-                _check_foreign_keys(connection)
+                check_foreign_keys(connection)
 
 
 def make_file(path: Path) -> None:
@@ -184,7 +184,12 @@ def _begin_immediate(driver: sqlite3.Connection, options: MigrationOptions) -> N
             return
 
 
-def _check_foreign_keys(connection: Connection) -> None:
+def check_foreign_keys(connection: Connection) -> None:
+    """Look, on SQLite, whether a migration left rows that point to nothing.
+
+    Raises:
+        MigrationFailed: it did, and is to be rolled back.
+    """
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(5)
     if broken:
         shown = "; ".join(f"row {row[1]} of {row[0]} points to nothing in {row[2]}" for row in broken)

@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 
 from denizen.core.errors import DenizenError
 from denizen.migrations.connections import looking, migrating
-from denizen.migrations.environment import next_revision, options
+from denizen.migrations.environment import Steps, next_revision, options
 from denizen.migrations.offline import scratch, write_sql
+from denizen.migrations.references import guarded
 from denizen.migrations.runner import status
 from denizen.migrations.schema import SchemaKind
 from denizen.settings import Settings, SettingsError
@@ -42,14 +43,20 @@ def run_migrations_offline(settings: Settings) -> None:
 
 def run_migrations_online(settings: Settings) -> None:
     """Run the command against the database, or against one in memory where it needs none."""
+    guard: dict[str, Any] = {"fn": _guarded(given["fn"])} if moves else {}
     with connected(settings) as connection:
         context.configure(
             connection=connection,
             process_revision_directives=next_revision,
             dont_mutate=not moves,
             **options(),
+            **guard,
         )
         context.run_migrations()
+
+
+def _guarded(steps: Steps) -> Steps:
+    return lambda heads, migration: guarded(steps(heads, migration), migration)
 
 
 @contextmanager

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import Any, Literal
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, delete, insert, inspect, literal_column, type_coerce
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
@@ -24,7 +23,8 @@ from denizen.jobs import models as jobs_models
 from denizen.keys import models as keys_models
 from denizen.limits import models as limits_models
 from denizen.mail import models as mail_models
-from denizen.migrations.models import VERSION_TABLE, AppliedRevision
+from denizen.migrations.models import VERSION_TABLE
+from denizen.migrations.records import record_step
 from denizen.onetime import models as onetime_models
 from denizen.refresh import models as refresh_models
 from denizen.roles import models as roles_models
@@ -54,11 +54,6 @@ ROOMS = (
 
 METADATA: MetaData = Base.metadata
 
-_NOW = {
-    "sqlite": "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",  # as `core.types.format_utc` writes; to the millisecond
-    "postgresql": "now()",
-}
-
 _NUMBERED = re.compile(r"denizen_(\d{4})")
 
 Steps = Callable[[Any, MigrationContext], Iterable[Any]]
@@ -73,8 +68,8 @@ def options() -> dict[str, Any]:
         "render_as_batch": True,  # one history: what was generated on PostgreSQL must run on SQLite
         "compare_type": True,
         "include_name": _is_ours,
-        "render_item": _render_type,
-        "on_version_apply": (_record,),
+        "render_item": render_type,
+        "on_version_apply": (record_step,),
     }
 
 
@@ -101,9 +96,9 @@ def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
     return kind != "table" or ((name or "").startswith("denizen_") and not (name or "").startswith(search_models.INDEX))
 
 
-def _render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+def render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
     """Write our column types as the plain ones they stand for, so that old revisions never change with our code."""
-    if kind != "type" or not isinstance(item, TypeDecorator):
+    if kind != "type" or not isinstance(item, TypeDecorator) or not type(item).__module__.startswith("denizen."):
         return False
     plain = []
     for name in ("sqlite", "postgresql"):
@@ -111,44 +106,6 @@ def _render_type(kind: str, item: Any, context: AutogenContext) -> str | Literal
         dialect.name = name
         plain.append(f"sa.{item.load_dialect_impl(dialect)!r}")
     return plain[0] if plain[0] == plain[1] else f"{plain[0]}.with_variant({plain[1]}, 'postgresql')"
-
-
-def _record(*, ctx: MigrationContext, step: Any, heads: set[str], **_: Any) -> None:
-    """Keep `denizen_schema` in step with Alembic's own table; written out with `--sql` too."""
-    if step.is_stamp:
-        _record_anew(ctx, heads)
-    elif step.is_upgrade:
-        for script in step.up_revisions:
-            _insert(ctx, script)
-    elif heads:  # else the table itself is gone
-        for script in step.up_revisions:
-            ctx.execute(delete(AppliedRevision).where(AppliedRevision.revision == script.revision))
-
-
-def _record_anew(context: MigrationContext, heads: set[str]) -> None:
-    """After `alembic stamp`: what the heads stand for, whatever stood there."""
-    connection = context.connection
-    if context.script is None or connection is None:
-        return
-    if not context.as_sql and not inspect(connection).has_table(AppliedRevision.__tablename__):
-        return
-    context.execute(delete(AppliedRevision))
-    for script in reversed(list(context.script.iterate_revisions(tuple(heads), "base"))):
-        _insert(context, script)
-
-
-def _insert(context: MigrationContext, script: Any) -> None:
-    if hasattr(script.module, "breaking"):  # a host's own revisions have none
-        context.execute(_recorded(script, context.dialect.name))
-
-
-def _recorded(script: Any, dialect: str) -> Any:
-    return insert(AppliedRevision).values(
-        revision=script.revision,
-        breaking=script.module.breaking,
-        release=version("denizen"),
-        applied_at=type_coerce(literal_column(_NOW[dialect]), AppliedRevision.applied_at.type),
-    )
 
 
 def next_revision(context: MigrationContext, heads: Any, directives: list[Any]) -> None:

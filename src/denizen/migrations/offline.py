@@ -7,7 +7,7 @@ steps are taken for real, on a database in memory, and what they run is noted do
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Literal, TextIO
 
@@ -30,6 +30,7 @@ def write_sql(
     dialect: Literal["sqlite", "postgresql"],
     start: str | None,
     output: TextIO,
+    opts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the SQL of some steps, in one transaction.
 
@@ -39,19 +40,23 @@ def write_sql(
         dialect: for which database.
         start: the revision that the database has; none for an empty one.
         output: where to write.
+        opts: for `MigrationContext`, where they are not our own.
     """
     if dialect == "sqlite":
-        _write_for_sqlite(scripts, steps, start, output)
+        _write_for_sqlite(scripts, steps, start, output, opts or {})
     else:
-        _write_for_postgresql(scripts, steps, start, output)
+        _write_for_postgresql(scripts, steps, start, output, opts or {})
 
 
-def _write_for_postgresql(scripts: ScriptDirectory, steps: Steps, start: str | None, output: TextIO) -> None:
+def _write_for_postgresql(
+    scripts: ScriptDirectory, steps: Steps, start: str | None, output: TextIO, opts: Mapping[str, Any]
+) -> None:
     context = MigrationContext.configure(
         dialect_name="postgresql",
         dialect_opts={"paramstyle": "named"},  # else every % is doubled
         opts={
             **options(),
+            **opts,
             "script": scripts,
             "fn": steps,
             "as_sql": True,
@@ -67,8 +72,10 @@ def _write_for_postgresql(scripts: ScriptDirectory, steps: Steps, start: str | N
         context.run_migrations()
 
 
-def _write_for_sqlite(scripts: ScriptDirectory, steps: Steps, start: str | None, output: TextIO) -> None:
-    with scratch(scripts, start or "base") as connection:
+def _write_for_sqlite(
+    scripts: ScriptDirectory, steps: Steps, start: str | None, output: TextIO, opts: Mapping[str, Any]
+) -> None:
+    with scratch(scripts, start or "base", **opts) as connection:
         noted: list[str] = []
 
         def note(statement: str) -> None:
@@ -82,7 +89,7 @@ def _write_for_sqlite(scripts: ScriptDirectory, steps: Steps, start: str | None,
 
         driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # ours is sqlite3
         driver.set_trace_callback(note)
-        run(connection, scripts, announced)
+        run(connection, scripts, announced, **opts)
         driver.set_trace_callback(None)
     before = ["PRAGMA foreign_keys=OFF;", "BEGIN IMMEDIATE;"]
     after = ["COMMIT;", "PRAGMA foreign_key_check;", "PRAGMA foreign_keys=ON;"]
@@ -90,12 +97,12 @@ def _write_for_sqlite(scripts: ScriptDirectory, steps: Steps, start: str | None,
 
 
 @contextmanager
-def scratch(scripts: ScriptDirectory, revision: str) -> Iterator[Connection]:
+def scratch(scripts: ScriptDirectory, revision: str, **opts: Any) -> Iterator[Connection]:
     """Give a SQLite database in memory that is at `revision`, in a transaction; `base` for an empty one."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as driver:
         engine = create_engine("sqlite://", creator=lambda: driver, poolclass=NullPool)
         with engine.connect() as connection, connection.begin():
             connection.exec_driver_sql("BEGIN")
             if revision != "base":
-                run(connection, scripts, lambda heads, _: scripts._upgrade_revs(revision, heads))  # noqa: SLF001  (see runner)
+                run(connection, scripts, lambda heads, _: scripts._upgrade_revs(revision, heads), **opts)  # noqa: SLF001  (see runner)
             yield connection

@@ -33,6 +33,8 @@ from denizen.migrations.errors import MigrationRefused, SchemaNotReady
 from denizen.migrations.history import SHIPPED, History
 from denizen.migrations.models import VERSION_TABLE
 from denizen.migrations.offline import write_sql
+from denizen.migrations.records import LABEL
+from denizen.migrations.references import guarded
 from denizen.migrations.schema import SchemaKind, SchemaState, read_state
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -170,7 +172,9 @@ def _move(url: str | URL, target: str, options: MigrationOptions, history: Histo
         state = read_state(connection, history)
         if up and target in {"head", "heads"} and state.kind is SchemaKind.NEWER:
             return Outcome()
-        _refuse_foreign(state)
+        if up and target in {"head", "heads"} and state.together and state.kind is SchemaKind.CURRENT:
+            return Outcome()
+        _refuse_foreign(state, up=up)
         scripts = scripts_of(history)
         taken: list[str] = []
         steps = _planned(connection, scripts, target, up=up)
@@ -183,7 +187,7 @@ def _move(url: str | URL, target: str, options: MigrationOptions, history: Histo
             options.say(f"The database as it was: {copy}")
 
         def tell(heads: Any, context: MigrationContext) -> Iterator[Any]:
-            for step in steps:
+            for step in guarded(steps, context):
                 name = step.revision.revision
                 options.say(f"{'Applying' if up else 'Taking back'} {name}: {step.doc.rstrip('.')}")
                 taken.append(name)
@@ -198,9 +202,15 @@ def _destination(steps: list[Any], *, up: bool) -> str:
     return str(last.revision.revision if up else (last.to_revisions or ("base",))[0])
 
 
-def _refuse_foreign(state: SchemaState) -> None:
-    if state.kind is SchemaKind.UNKNOWN:
+def _refuse_foreign(state: SchemaState, *, up: bool) -> None:
+    if state.kind in {SchemaKind.UNKNOWN, SchemaKind.UNRECORDED}:
         raise MigrationRefused(state.sentence)
+    if state.together:
+        command = "alembic upgrade heads" if up else f"alembic downgrade {LABEL}@REVISION"
+        raise MigrationRefused(
+            "The Alembic of an application migrates this database, Denizen's part of it too. "
+            f"Run `{command}` there. Nothing was changed."
+        )
     if state.unknown:
         raise MigrationRefused(
             f"The database has {', '.join(state.unknown)}, which this release does not know; "

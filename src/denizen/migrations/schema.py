@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, exists, false, select, table, text
 
 from denizen.core.sqlite.driver import connect
 from denizen.migrations.errors import SchemaNotReady
@@ -45,19 +45,31 @@ class SchemaKind(StrEnum):
     CURRENT = "current"
     NEWER = "newer"
     NEWER_BREAKING = "newer_breaking"
+    UNRECORDED = "unrecorded"
     UNKNOWN = "unknown"
 
 
 _UP = "Bring it up to date with `denizen migrate up`."
+_UP_TOGETHER = (
+    "Bring it up to date with `alembic upgrade heads` in the application whose history includes Denizen's, and whose "
+    "env.py must call `denizen.alembic`."
+)
 _SENTENCES = {
     SchemaKind.MISSING: "There is no database. `denizen serve` makes one, on SQLite.",
-    SchemaKind.EMPTY: "The database holds none of Denizen's tables. Make them with `denizen migrate up`.",
+    SchemaKind.EMPTY: (
+        "The database holds none of Denizen's tables. Make them with `denizen migrate up`. Where the "
+        "application's own Alembic history includes Denizen's, `alembic upgrade heads` makes them."
+    ),
     SchemaKind.OLDER: f"The database is older than this release. {_UP}",
     SchemaKind.CURRENT: "The database is up to date.",
     SchemaKind.NEWER: "The database is newer than this release, which can go on using it.",
     SchemaKind.NEWER_BREAKING: (
         "The database was changed by a newer release in a way that this one cannot work with. "
         "Install that release, or let it take the change back with `denizen migrate down`."
+    ),
+    SchemaKind.UNRECORDED: (
+        "The database holds Denizen's tables, but no record of which revisions made them. Where the application's own "
+        "Alembic did, let its env.py call `denizen.alembic`, then run `alembic upgrade heads`."
     ),
     SchemaKind.UNKNOWN: (
         "The database holds tables of Denizen's name, but not a schema that this release knows. "
@@ -76,6 +88,7 @@ class SchemaState:
         missing: ids of those that it lacks, in order.
         unknown: ids of those that this release does not know.
         breaking: ids of those of the unknown that are marked breaking.
+        together: whether the Alembic of a host migrates it, as part of the host's own history.
     """
 
     kind: SchemaKind
@@ -83,6 +96,7 @@ class SchemaState:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     breaking: tuple[str, ...] = ()
+    together: bool = False
 
     @property
     def ready(self) -> bool:
@@ -93,6 +107,8 @@ class SchemaState:
     def sentence(self) -> str:
         """The state in words, with the command that helps, for operators."""
         sentence = _SENTENCES[self.kind]
+        if self.together:
+            sentence = sentence.replace(_UP, _UP_TOGETHER)
         if not self.applied:
             return sentence
         if names := self.breaking or self.unknown:
@@ -130,8 +146,13 @@ def read_state(connection: Connection, history: History = SHIPPED) -> SchemaStat
     if AppliedRevision.__tablename__ not in tables:
         only_traces = tables <= {VERSION_TABLE}  # what Alembic leaves after `downgrade base`
         return SchemaState(SchemaKind.EMPTY if only_traces else SchemaKind.UNKNOWN, missing=_ids(history))
-    rows = connection.execute(select(AppliedRevision.revision, AppliedRevision.breaking))
-    return judge({row.revision: row.breaking for row in rows}, history)
+    apart = exists().select_from(table(VERSION_TABLE)) if VERSION_TABLE in tables else false()
+    query = select(AppliedRevision.revision, AppliedRevision.breaking, apart.label("apart"))
+    rows = connection.execute(query).all()
+    if not rows and VERSION_TABLE not in tables:
+        return SchemaState(SchemaKind.UNRECORDED, missing=_ids(history))
+    state = judge({row.revision: row.breaking for row in rows}, history)
+    return state if not rows or rows[0].apart else replace(state, together=True)
 
 
 def _ids(history: History) -> tuple[str, ...]:
