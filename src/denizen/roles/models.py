@@ -15,7 +15,6 @@ from denizen.core.ids import new_id
 from denizen.core.types import StringList, key
 from denizen.users.models import User
 
-
 ADMIN: Final = "admin"
 """The role that is always there and holds every permission, those of later releases included."""
 

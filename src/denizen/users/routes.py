@@ -20,8 +20,8 @@ from denizen.core.auth import (
     ScopeMissing,
     SessionNeeded,
 )
-from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.bounds import MAX_VERSION
+from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
