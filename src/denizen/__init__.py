@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from denizen.core.errors import Invalid as Invalid
     from denizen.core.errors import NotFound as NotFound
     from denizen.core.errors import Unavailable as Unavailable
+    from denizen.elsewhere.home import RemoteHome as RemoteHome
+    from denizen.elsewhere.home import remote as remote
     from denizen.sessions.deps import CurrentSession as CurrentSession
     from denizen.sessions.deps import FreshSession as FreshSession
     from denizen.sessions.deps import OwnSession as OwnSession
@@ -52,6 +54,7 @@ _NAMES = {
     "denizen.core.auth": ("Caller", "Scope"),
     "denizen.core.deps": ("CurrentCaller", "Db", "Dependencies", "Here", "OptionalCaller", "ReadDb", "requires"),
     "denizen.core.errors": ("Conflict", "DenizenError", "Invalid", "NotFound", "Unavailable"),
+    "denizen.elsewhere.home": ("RemoteHome", "remote"),
     "denizen.sessions.deps": ("CurrentSession", "FreshSession", "OwnSession"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.users.crud": ("get_user", "get_user_by_email"),
