@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from denizen.settings import SettingsError as SettingsError
     from denizen.users.crud import get_user as get_user
     from denizen.users.crud import get_user_by_email as get_user_by_email
+    from denizen.users.deps import CurrentUser as CurrentUser
+    from denizen.users.deps import OptionalUser as OptionalUser
     from denizen.users.errors import EmailTaken as EmailTaken
     from denizen.users.errors import UserInUse as UserInUse
     from denizen.users.errors import UsernameTaken as UsernameTaken
@@ -58,6 +60,7 @@ _NAMES = {
     "denizen.sessions.deps": ("CurrentSession", "FreshSession", "OwnSession"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.users.crud": ("get_user", "get_user_by_email"),
+    "denizen.users.deps": ("CurrentUser", "OptionalUser"),
     "denizen.users.errors": ("EmailTaken", "UserInUse", "UserNotFound", "UsernameTaken"),
     "denizen.users.models": ("User",),
     "denizen.users.schemas": ("UserRead", "UserUpdate"),

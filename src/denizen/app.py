@@ -24,11 +24,12 @@ from denizen.core import logs
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.database import Backend
-from denizen.core.deps import STATE, installs_of
+from denizen.core.deps import installs_of
 from denizen.core.docs import mount_docs
 from denizen.core.errors import Unavailable
 from denizen.core.feature import Feature, Job
 from denizen.core.health import CheckResult, health_router
+from denizen.core.home import add_home
 from denizen.core.middleware import AccessLog, AllowedHosts, RequestId, SecurityHeaders, TrustedProxies, surround
 from denizen.core.origin import Origin, coming_from
 from denizen.core.problems import add_handlers
@@ -106,10 +107,8 @@ def install(
     if prefix and not prefix.startswith("/"):
         raise ValueError(f"A prefix begins with a slash: {'/' + prefix!r}, not {prefix!r}")
     installs = installs_of(app)
-    if any(other.prefix == prefix for other in installs):
-        raise ValueError(f"Denizen is already installed in this application under {prefix or '/'!r}")
     accounts = assemble(settings, features, prefix=prefix, **seams)
-    setattr(app.state, STATE, [*installs, accounts])
+    add_home(app, accounts)
     given = {ACCOUNTS: accounts, MAX_BODY_SIZE: settings.max_body_size}
     for feature in sorted(features, key=lambda each: not each.ahead):
         for router in feature.routers():

@@ -57,6 +57,7 @@ class Accounts:
         listeners: told every event.
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
+        user_finder: gives the account of a caller, for `find_user`.
         sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
         holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
@@ -86,6 +87,7 @@ class Accounts:
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
+    user_finder: UserFinder | None = None
     sign_up: SignUp | None = None
     holdings: tuple[Any, ...] = ()
     prefix: str = ""
@@ -183,6 +185,17 @@ class Accounts:
                 return caller
         raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
 
+    async def find_user(self, caller: Caller) -> Mapping[str, Any] | None:
+        """Give the account of a caller who is a person, as the fields that `GET /users/me` answers with; `None` where
+        there is none any more.
+        """
+        return None if self.user_finder is None else await self.user_finder(self, caller)
+
+    @property
+    def reauthentication_timeout(self) -> float:
+        """Seconds for which somebody who proved who he is may do what `FreshSession` guards."""
+        return self.settings.reauthentication_timeout
+
     async def write_noticed(
         self, kind: str, store: Callable[[AsyncSession, Mapping[UUID, datetime]], Awaitable[None]]
     ) -> None:
@@ -224,6 +237,9 @@ class Accounts:
 
 Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
 """Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""
+
+UserFinder = Callable[[Accounts, Caller], Awaitable[Mapping[str, Any] | None]]
+"""Gives the account of a caller as fields by name; reads on the hot path."""
 
 SignUp = Callable[[Accounts, AsyncSession, Any], Awaitable[None]]
 """Takes what a stranger wants his account to be, in a writing session that has not begun; makes no account yet."""

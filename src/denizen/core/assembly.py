@@ -46,6 +46,7 @@ def assemble(
         listeners=tuple(each for feature in features for each in feature.listeners),
         guards=tuple(each for feature in features for each in feature.guards),
         refusals=tuple(each for feature in features for each in feature.refusals),
+        user_finder=next((feature.user_finder for feature in features if feature.user_finder is not None), None),
         sign_up=next((feature.sign_up for feature in features if feature.sign_up is not None), None),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
         holdings=tuple(each for feature in features for each in feature.holdings),

@@ -11,7 +11,8 @@
 | `CurrentCaller` | the caller, or a 401 |
 | `requires(...)` | the caller, or a 401 or 403 |
 
-They mean the install that a request belongs to. `Dependencies` gives the same for one that is named.
+They mean the install that a request belongs to; `denizen.dependencies` has the same for one that is named. The caller
+is known by whichever `Home` the application has, our tables only by an install in it.
 """
 
 from __future__ import annotations
@@ -30,42 +31,55 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope, is_permission
 from denizen.core.cookies import credentials_of
 from denizen.core.database import Reader
+from denizen.core.home import Home, homes_of
 from denizen.core.origin import CALLER
 from denizen.core.routing import ACCOUNTS
 
-STATE = "denizen_installs"
-"""The name in `app.state` under which an application keeps what was installed in it."""
-
-Which = Accounts | str | None
-"""An install, the prefix of one, or the one that a request belongs to."""
+Which = Home | str | None
+"""A home, the prefix of one, or the one that a request belongs to."""
 
 
 def installs_of(app: Any) -> list[Accounts]:
     """Give what was installed in `app`."""
-    found: list[Accounts] = getattr(app.state, STATE, [])
-    return found
+    return [home for home in homes_of(app) if isinstance(home, Accounts)]
 
 
-def accounts_of(request: Request, which: Which = None) -> Accounts:
-    """Find the install that a request belongs to (its own for our routes, the only one for a host's), or the one named.
+def home_of(request: Request, which: Which = None) -> Home:
+    """Find who knows the caller of a request (the install itself for our routes, the only home for a host's), or the one
+    named.
 
     Raises:
         LookupError: none is there, or several and none is named; the text says what to do.
     """
     if which is None:
-        own: Accounts | None = request.scope.get(ACCOUNTS)
+        own: Home | None = request.scope.get(ACCOUNTS)
         if own is not None:
             return own
-    elif isinstance(which, Accounts):
+    elif not isinstance(which, str):
         return which
-    installs = installs_of(request.app)
-    found = installs if which is None else [each for each in installs if each.prefix == which]
+    homes = homes_of(request.app)
+    found = homes if which is None else [each for each in homes if each.prefix == which]
     if len(found) != 1:
-        raise LookupError(_not_one(installs, which))
+        raise LookupError(_not_one(homes, which))
     return found[0]
 
 
-def _not_one(installs: Sequence[Accounts], which: str | None) -> str:
+def accounts_of(request: Request, which: Which = None) -> Accounts:
+    """Find the install that a request belongs to, as `home_of`.
+
+    Raises:
+        LookupError: as `home_of`; or the accounts are elsewhere, so that there is no database of theirs here.
+    """
+    found = home_of(request, which)
+    if isinstance(found, Accounts):
+        return found
+    raise LookupError(
+        "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
+        "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
+    )
+
+
+def _not_one(installs: Sequence[Home], which: str | None) -> str:
     if not installs:
         return (
             "Denizen is not installed in the application that has this route: call `denizen.install(app)` on it. Where "
@@ -98,6 +112,16 @@ class _Value:
 
 
 @dataclass(frozen=True, slots=True)
+class _Instant:
+    """A dependency on the present, which any home knows."""
+
+    which: Which
+
+    async def __call__(self, request: Request) -> datetime:
+        return home_of(request, self.which).clock()
+
+
+@dataclass(frozen=True, slots=True)
 class _Session:
     """A dependency on a session of an install."""
 
@@ -123,7 +147,7 @@ class Bearer(HTTPBearer):
             if not is_permission(scope):
                 raise ValueError(f"{scope!r} is not a permission: take one of Scope, or a name like notes:write.")
         super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
-        self._which = which
+        self.which = which
         self._scopes = scopes
         self._optional = optional
 
@@ -134,17 +158,19 @@ class Bearer(HTTPBearer):
             CredentialsMissing, CredentialsInvalid: nobody, or nobody known.
             ScopeMissing: somebody who lacks a scope.
         """
-        accounts = accounts_of(request, self._which)
-        caller = await accounts.recognise(credentials_of(request, accounts), accounts.clock())
+        home = home_of(request, self.which)
+        # A cookie is signed and named by the install that set it, which alone knows it again.
+        sent = credentials_of(request, home) if isinstance(home, Accounts) else request.headers.get("authorization")
+        caller = await home.recognise(sent, home.clock())
         if caller is None:
             if self._optional:
                 return None
             raise CredentialsMissing("This needs credentials: send `Authorization: Bearer` and a token.")
         request.scope[CALLER] = caller
-        self.judge(caller, accounts)
+        self.judge(caller, home)
         return caller
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who is known and may not.
 
         Raises:
@@ -196,7 +222,7 @@ class Dependencies:
         self.db = Depends(_Session(self._of, Accounts.writing), scope="function")
         self.read_db = Depends(_Session(self._of, _reading), scope="function")
         self.reads = Depends(_Value(self._of, _reader))
-        self.now = Depends(_Value(self._of, _now))
+        self.now = Depends(_Instant(self._of))
         self.optional_caller = Depends(Bearer(which=self._of, optional=True))
         self.current_caller = self.requires()
 
@@ -215,10 +241,6 @@ def _reading(accounts: Accounts) -> AbstractAsyncContextManager[AsyncSession]:
 
 def _reader(accounts: Accounts) -> Reader:
     return accounts.database.read
-
-
-def _now(accounts: Accounts) -> datetime:
-    return accounts.clock()
 
 
 _REQUESTED = Dependencies()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp
+from denizen.core.accounts import Accounts, Authenticator, Refusal, SignUp, UserFinder
 from denizen.core.events import Guard, Listener
 
 
@@ -83,6 +83,7 @@ class Feature:
         listeners: are told every event, in its transaction.
         guards: may refuse that somebody changes somebody else's account, in the transaction of the change.
         refusals: are told what was refused, after the rollback and before the answer.
+        user_finder: gives the account of a caller, for `CurrentUser`; of one room alone.
         sign_up: takes over from strangers who sign up while they have to prove their address first; of one room alone.
         cleaners: delete what has expired.
         holdings: what is stored about a person.
@@ -98,6 +99,7 @@ class Feature:
     listeners: tuple[Listener, ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    user_finder: UserFinder | None = None
     sign_up: SignUp | None = None
     cleaners: tuple[Cleaner, ...] = ()
     holdings: tuple[Holding, ...] = ()

@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import Depends, Path
 from pydantic import BeforeValidator
 
-from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, Scope
 from denizen.core.deps import Bearer, requires
+from denizen.core.home import Home
 from denizen.core.ids import parse_id
 from denizen.invitations.errors import InvitationNotFound
 
@@ -20,7 +20,7 @@ CanInvite = Annotated[Caller, requires(Scope.INVITATIONS_WRITE)]
 class _OneBearer(Bearer):
     """The same, for one invitation; who may not is told that there is none."""
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who may not."""
         if not caller.may(Scope.INVITATIONS_WRITE):
             raise InvitationNotFound("Invitation not found")

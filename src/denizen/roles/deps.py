@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, Scope
 from denizen.core.deps import Bearer
+from denizen.core.home import Home
 from denizen.roles.errors import RoleNotFound
 from denizen.users.deps import OneBearer
 
@@ -21,7 +21,7 @@ def sees_roles(caller: Caller) -> bool:
 class _ReadingBearer(Bearer):
     """Recognises who sees all roles."""
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who does not; the right that is named is the lesser one."""
         if not sees_roles(caller):
             caller.must(Scope.USERS_READ)
@@ -30,7 +30,7 @@ class _ReadingBearer(Bearer):
 class _WritingBearer(Bearer):
     """Recognises who defines, gives and takes roles, in his own name."""
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who lacks the right, or acts in somebody else's place."""
         caller.must(Scope.ROLES_WRITE)
         if caller.impersonator_id is not None:
@@ -40,11 +40,11 @@ class _WritingBearer(Bearer):
 class _OneWritingBearer(_WritingBearer):
     """The same, for one role; who may not even see it is told that there is none."""
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who may not."""
         if not sees_roles(caller):
             raise RoleNotFound("Role not found") from caller.lacks(Scope.ROLES_WRITE)
-        super().judge(caller, accounts)
+        super().judge(caller, home)
 
 
 class _GivingBearer(OneBearer, _WritingBearer):

@@ -18,6 +18,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, Scope, SessionNeeded
 from denizen.core.cookies import admit_cookie, cookie_of, csrf_token, set_cookie
 from denizen.core.deps import Bearer, Which
+from denizen.core.home import Home
 from denizen.sessions.schemas import STORED_FIELDS, dump_sign_in
 from denizen.sessions.service import Opened
 
@@ -37,7 +38,7 @@ class SessionBearer(Bearer):
         self._own = own or fresh
         self._fresh = fresh
 
-    def judge(self, caller: Caller, accounts: Accounts) -> None:
+    def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who is known and may not.
 
         Raises:
@@ -50,9 +51,9 @@ class SessionBearer(Bearer):
             raise SessionNeeded("This is about the account of whoever calls: sign in for it, a key has no account.")
         if self._own and caller.impersonator_id is not None:
             raise NotWhileImpersonating("This is for the owner of the account alone.")
-        super().judge(caller, accounts)
+        super().judge(caller, home)
         if self._fresh:
-            recent = accounts.clock() - timedelta(seconds=accounts.settings.reauthentication_timeout)
+            recent = home.clock() - timedelta(seconds=home.reauthentication_timeout)
             if caller.authenticated_at is None or caller.authenticated_at < recent:
                 raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")
 

@@ -1,4 +1,10 @@
-"""What routes ask for by annotation: the person who calls; and what they ask about somebody else's account."""
+"""What routes ask for by annotation: the person who calls; and what they ask about somebody else's account.
+
+| annotation | gives |
+| --- | --- |
+| `CurrentUser` | the account of whoever calls, as `GET /users/me` shows it; 401 for nobody, 403 for an operator's key |
+| `OptionalUser` | the same, or `None` for nobody and for an operator's key; bad credentials are a 401 all the same |
+"""
 
 from __future__ import annotations
 
@@ -7,10 +13,45 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from denizen.core.auth import Caller, Scope, ScopeMissing, SessionNeeded
-from denizen.core.deps import Bearer
+from denizen.core.auth import Caller, CredentialsInvalid, Scope, ScopeMissing, SessionNeeded
+from denizen.core.deps import Bearer, Which, home_of
 from denizen.core.origin import CALLER
 from denizen.users.errors import UserNotFound
+from denizen.users.schemas import UserRead
+
+
+class UserBearer(Bearer):
+    """Recognises a person and reads his account, in one dependency.
+
+    Args:
+        scopes: all of which the caller must hold.
+        which: the home whose caller he is.
+        optional: `None` for nobody, and for a key that is nobody's.
+    """
+
+    def __init__(self, *scopes: str, which: Which = None, optional: bool = False) -> None:
+        super().__init__(*scopes, which=which, optional=optional)
+        self._of_all = optional
+
+    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # an account, not the header's parts
+        """Give the account, or refuse.
+
+        Raises:
+            SessionNeeded: the key of no person.
+            CredentialsInvalid: his account went while he was recognised; else as `Bearer`.
+        """
+        caller = await super().__call__(request)
+        if caller is None or (caller.user_id is None and self._of_all):
+            return None
+        own_id(caller)
+        found = await home_of(request, self.which).find_user(caller)
+        if found is None:
+            raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
+        return UserRead.model_validate(found)
+
+
+CurrentUser = Annotated[UserRead, Depends(UserBearer())]
+OptionalUser = Annotated[UserRead | None, Depends(UserBearer(optional=True))]
 
 
 class PersonBearer(Bearer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
-from denizen.users.crud import describe_user
+from denizen.users.crud import describe_user, find_own_user
 from denizen.users.states import erase_due
 
 
@@ -24,6 +24,7 @@ def _commands() -> Any:
 FEATURE = Feature(
     "users",
     routers=_routers,
+    user_finder=find_own_user,
     cleaners=(Cleaner("deleted accounts", erase_due),),
     holdings=(Holding("account", describe_user),),
     commands=(CommandGroup("users", _commands),),

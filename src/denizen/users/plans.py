@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, NotWhileImpersonating, ReauthenticationNeeded, SessionNeeded
 from denizen.core.errors import FieldError, Invalid
+from denizen.core.home import Home
 from denizen.users.errors import OwnAccount
 from denizen.users.schemas import FLOWS, OwnUpdate
 
@@ -64,7 +64,7 @@ def not_on_oneself(caller: Caller | None, user_id: UUID) -> None:
         raise OwnAccount("Nobody suspends himself, or ends his own suspension.")
 
 
-def must_be_fresh(accounts: Accounts, caller: Caller, *, at: datetime) -> None:
+def must_be_fresh(home: Home, caller: Caller, *, at: datetime) -> None:
     """Let somebody do to his own account what cannot be undone.
 
     Raises:
@@ -76,6 +76,6 @@ def must_be_fresh(accounts: Accounts, caller: Caller, *, at: datetime) -> None:
         raise SessionNeeded("Sign in for this: a key is not enough.")
     if caller.impersonator_id is not None:
         raise NotWhileImpersonating("This is for the owner of the account alone.")
-    recent = at - timedelta(seconds=accounts.settings.reauthentication_timeout)
+    recent = at - timedelta(seconds=home.reauthentication_timeout)
     if caller.authenticated_at is None or caller.authenticated_at < recent:
         raise ReauthenticationNeeded("Prove first who you are: POST /auth/reauthenticate.")
