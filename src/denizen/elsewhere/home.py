@@ -1,4 +1,4 @@
-"""What stands for an install where Denizen runs elsewhere: it recognises callers by asking, and remembers for seconds."""
+"""What stands for an install where Denizen runs elsewhere: it asks who calls, and remembers for seconds."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def remote(
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK and not insecure:
         raise ValueError(
-            "Over http:// anybody on the way can say who calls. Use https://, or insecure=True on a network of your own."
+            "Over http:// anybody on the way can say who calls. Use https://, or insecure=True where the network "
+            "between is your own."
         )
     if not 0 < keep <= MOST_SECONDS or most < 1:
         raise ValueError(f"keep is more than 0 and at most {MOST_SECONDS:.0f} seconds, and most at least 1.")
