@@ -227,7 +227,9 @@ class RemoteHome:
     async def _ask(self, token: str, key: bytes) -> Caller:
         told, turn = await self._up_to_date(access.introspect_token(token))
         at = self.clock()
-        caller = caller_of(told.model_dump()) if told.active and told.iss == self.checker.issuer else None
+        if told.active and told.iss != self.checker.issuer:
+            raise _cannot_tell(f"{self.client!r} calls itself {told.iss}: say so by remote(..., issuer=...).")
+        caller = caller_of(told.model_dump()) if told.active else None
         if caller is None or (caller.expires_at is not None and caller.expires_at <= at):
             self._strangers.put(key, True, since=at, until=at + _STRANGERS)
             raise invalid()
@@ -252,7 +254,7 @@ class RemoteHome:
             told = await _asked(self.client, call)
             if turn == self._turn:
                 return told, turn
-        raise Unavailable("Who calls cannot be found out just now.", retry_after=1)
+        raise _cannot_tell("Somebody was forgotten again and again.")
 
 
 def _is_in_use(user: UserRead, at: datetime) -> bool:
@@ -273,6 +275,9 @@ async def _asked(client: AsyncClient, call: Call[T]) -> T:
         raise
     except DenizenError as error:
         said = f"{client!r} did not say who calls: {error.code}: {error}"
-        raise Unavailable(
-            "Who calls cannot be found out just now.", retry_after=error.retry_after or 1, private=said
-        ) from error
+        raise _cannot_tell(said, retry_after=error.retry_after) from error
+
+
+def _cannot_tell(why: str, *, retry_after: int | None = None) -> Unavailable:
+    """Give what a caller is told who cannot be known just now; the reason is for the operator."""
+    return Unavailable("Who calls cannot be found out just now.", retry_after=retry_after or 1, private=why)
