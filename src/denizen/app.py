@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import re
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from importlib.metadata import version
@@ -20,23 +18,25 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
+from denizen.background import Jobs
 from denizen.core import logs
 from denizen.core.accounts import Accounts
-from denizen.core.assembly import assemble
+from denizen.core.assembly import assemble_as
 from denizen.core.database import Backend
 from denizen.core.deps import installs_of
 from denizen.core.docs import mount_docs
 from denizen.core.errors import Unavailable
-from denizen.core.feature import Feature, Job
+from denizen.core.feature import Feature
 from denizen.core.health import CheckResult, health_router
 from denizen.core.home import add_home
 from denizen.core.middleware import AccessLog, AllowedHosts, RequestId, SecurityHeaders, TrustedProxies, surround
-from denizen.core.origin import Origin, coming_from
 from denizen.core.problems import add_handlers
 from denizen.core.routing import ACCOUNTS, MAX_BODY_SIZE
 from denizen.core.secret import write_private
-from denizen.features import FEATURES
+from denizen.dependencies import Installed
+from denizen.features import choose
 from denizen.founder.service import offer_first_administrator
+from denizen.hosts import check_arguments, check_databases, check_routes
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
 from denizen.search.crud import has_trigrams
@@ -45,16 +45,19 @@ from denizen.settings import Settings, SettingsError
 log = logs.logger(__name__)
 
 
-def create_app(settings: Settings | None = None, *, features: Sequence[Feature] = FEATURES, **seams: Any) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, features: Sequence[Feature | str] | None = None, **seams: Any
+) -> FastAPI:
     """Make the standalone application.
 
     Args:
         settings: instead of those of the environment.
-        features: the rooms that take part.
+        features: as for `install`.
         seams: `hasher` and `clock` of `assemble`.
 
     Raises:
         SettingsError: a setting that cannot be used.
+        ValueError: there is no such feature.
     """
     settings = settings or Settings.load()
     logs.configure(level=settings.log_level.upper(), format=settings.log_format)
@@ -81,9 +84,9 @@ def install(
     *,
     prefix: str = "",
     settings: Settings | None = None,
-    features: Sequence[Feature] = FEATURES,
+    features: Sequence[Feature | str] | None = None,
     **seams: Any,
-) -> Accounts:
+) -> Installed:
     """Put the routes of Denizen into `app`, which keeps its own error handlers, middleware and lifespan.
 
     Args:
@@ -92,37 +95,45 @@ def install(
         prefix: in front of every route, `/accounts` say. A second install in one application has another one, by which
             its operation ids are told apart too: `create_user_accounts`.
         settings: instead of those of the environment.
-        features: the rooms that take part.
+        features: the rooms that have routes here, by name, with those they need; all of them by default.
         seams: `hasher` and `clock` of `assemble`.
 
     Returns:
-        The install: its database, its service functions' first argument.
+        The install: its database, its service functions' first argument, and what routes ask of it.
 
     Raises:
         SettingsError: a setting that cannot be used.
-        ValueError: something is installed under this prefix already, or it begins with no slash.
+        ValueError: something is installed under this prefix or on this database already, the prefix begins with no
+            slash, or there is no such feature.
+        TypeError: `app` is no `FastAPI`, or `settings` are no `Settings`.
     """
+    check_arguments(app, prefix, settings)
+    rooms = choose(features)
     settings = settings or Settings.load()
     prefix = prefix.rstrip("/")
-    if prefix and not prefix.startswith("/"):
-        raise ValueError(f"A prefix begins with a slash: {'/' + prefix!r}, not {prefix!r}")
     installs = installs_of(app)
-    accounts = assemble(settings, features, prefix=prefix, **seams)
+    accounts = assemble_as(Installed, settings, rooms, prefix=prefix, **seams)
+    check_databases([*installs, accounts])
     add_home(app, accounts)
-    given = {ACCOUNTS: accounts, MAX_BODY_SIZE: settings.max_body_size}
-    for feature in sorted(features, key=lambda each: not each.ahead):
-        for router in feature.routers():
-            bound = router.bound(given)
-            app.include_router(_named_apart(bound, prefix, installs) if installs else bound, prefix=prefix)
+    _include(app, accounts, rooms, others=installs)
     add_handlers(app, whole=False)
-    jobs = _Jobs(accounts, [job for feature in features for job in feature.jobs])
-    accounts.database.on_open += [_check_schema, jobs.start]
+    jobs = Jobs(accounts, [job for feature in rooms for job in feature.jobs])
+    accounts.database.on_open += [_check_host(app), _check_schema, jobs.start]
     accounts.closing.append(jobs.stop)
-    for feature in features:
+    for feature in rooms:
         for attach in feature.attach:
             attach(accounts)
-    _around_lifespan(app, lambda: _running(accounts))
+    _around_lifespan(app, lambda: _running(app, accounts))
     return accounts
+
+
+def _include(app: FastAPI, accounts: Accounts, rooms: Sequence[Feature], *, others: Sequence[Accounts]) -> None:
+    given = {ACCOUNTS: accounts, MAX_BODY_SIZE: accounts.settings.max_body_size}
+    prefix = accounts.prefix
+    for feature in sorted(rooms, key=lambda each: not each.ahead):
+        for router in feature.routers():
+            bound = router.bound(given)
+            app.include_router(_named_apart(bound, prefix, others) if others else bound, prefix=prefix)
 
 
 def _named_apart(router: APIRouter, prefix: str, others: Sequence[Accounts]) -> APIRouter:
@@ -211,19 +222,32 @@ def _before_start(app: FastAPI, act: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def _running(accounts: Accounts) -> AsyncIterator[None]:
-    """Open the database, check its schema, and let go of everything at the end.
+async def _running(app: FastAPI, accounts: Accounts) -> AsyncIterator[None]:
+    """Open the database, check its schema and the host's routes, and let go of everything at the end.
 
     Raises:
+        LookupError, ValueError: as `check_routes`.
         SchemaNotReady: the database is not one this release can work on; the text names the command to run.
         SettingsError: there is no secret key.
     """
     try:
+        check_routes(app)
         require_ready(await schema_state(accounts.database))
         accounts.cursors.check()
         yield
     finally:
         await accounts.close()
+
+
+def _check_host(app: FastAPI) -> Callable[[Backend], Awaitable[None]]:
+    """Check the host's routes when the database is opened: where no lifespan runs, that is the start."""
+    host = weakref.ref(app)  # the database may outlive it
+
+    async def check(_: Backend) -> None:
+        if (running := host()) is not None:
+            check_routes(running)
+
+    return check
 
 
 async def _check_schema(opened: Backend) -> None:
@@ -234,76 +258,6 @@ async def _check_schema(opened: Backend) -> None:
     """
     async with opened.reading() as db:
         require_ready(await (await db.connection()).run_sync(read_state))
-
-
-class _Jobs:
-    """The jobs of an install. They run from when its database is opened, by a lifespan or by the first use, until
-    `Accounts.close`.
-
-    They hold the install weakly: a host that drops one without a word gets no task that keeps it alive.
-    """
-
-    def __init__(self, accounts: Accounts, jobs: Sequence[Job]) -> None:
-        self._accounts = weakref.ref(accounts)
-        self._jobs = jobs
-        self._running: list[asyncio.Task[None]] = []
-
-    async def start(self, _: Backend) -> None:
-        """Begin, unless they run already: the database alone may have been closed and opened again."""
-        if self._here():
-            return
-        # In a context of their own: what the first request put into its log lines is not theirs.
-        self._running = [
-            asyncio.create_task(
-                _repeat(job, self._accounts, self._bell(job)), name=job.name, context=contextvars.Context()
-            )
-            for job in self._jobs
-        ]
-
-    async def stop(self) -> None:
-        """End them, and run once more those that want it. Nothing to do where nothing was opened."""
-        running, self._running = self._here(), []
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        accounts = self._accounts()
-        if running and accounts is not None:
-            for job in reversed(self._jobs):
-                if job.last:
-                    await _run_once(accounts, job)
-
-    def _bell(self, job: Job) -> asyncio.Event:
-        """Give what `Accounts.wake` rings: a new one each time, since it belongs to the loop that waits for it."""
-        bell, accounts = asyncio.Event(), self._accounts()
-        if accounts is not None:
-            accounts.wakers[job.name] = bell.set
-        return bell
-
-    def _here(self) -> list[asyncio.Task[None]]:
-        """Give those of this event loop: tasks end with their loop, and cannot be cancelled from another."""
-        loop = asyncio.get_running_loop()
-        return [task for task in self._running if task.get_loop() is loop and not task.done()]
-
-
-async def _repeat(job: Job, install: weakref.ref[Accounts], bell: asyncio.Event) -> None:
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(job.every):
-                await bell.wait()
-        bell.clear()
-        accounts = install()
-        if accounts is None:
-            return
-        await _run_once(accounts, job)
-        del accounts  # not held while it sleeps
-
-
-async def _run_once(accounts: Accounts, job: Job) -> None:
-    try:
-        with coming_from(Origin("job")):
-            await job.run(accounts)
-    except Exception as error:  # noqa: BLE001  (whatever a job raises, the server goes on and the job comes again)
-        logs.report(log, "job_failed", error, job=job.name)
 
 
 async def _set_up(accounts: Accounts) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
 from denizen.account.feature import FEATURE as ACCOUNT
 from denizen.audit.feature import FEATURE as AUDIT
 from denizen.batch.feature import FEATURE as BATCH
@@ -54,3 +58,57 @@ FEATURES: tuple[Feature, ...] = (
     AUDIT,
     METRICS,
 )
+
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "account": ("sessions",),
+    "batch": ("users",),
+    "directory": ("users",),
+    "invitations": ("roles",),
+    "passwordless": ("sessions",),
+    "refresh": ("sessions", "signing"),
+    "signup": ("account",),
+    "transfer": ("jobs",),
+}
+"""The rooms whose routes make no sense without those of others."""
+
+
+def choose(features: Sequence[Feature | str] | None) -> tuple[Feature, ...]:
+    """Give all rooms, of which those that nobody named have no routes and recognise nobody.
+
+    They take part all the same: what they do when an account is changed, suspended or erased is what keeps the accounts
+    safe, and their tables are there whether they have routes or not.
+
+    Args:
+        features: the names of rooms, and features that are none of ours; `None` for all rooms.
+
+    Raises:
+        ValueError: there is no such room; the nearest is named.
+        TypeError: it is one name, or something that is no feature.
+    """
+    if features is None:
+        return FEATURES
+    if isinstance(features, str):
+        raise TypeError(f"Features are several: features=[{features!r}].")
+    rooms = {room.name: room for room in FEATURES}
+    given = {each.name: each for each in features if isinstance(each, Feature)}
+    named = given.keys() | {_known(each, rooms) for each in features if not isinstance(each, Feature)}
+    waiting = list(named)
+    while waiting:
+        needed = set(NEEDS.get(waiting.pop(), ())) - named
+        named |= needed
+        waiting += needed
+    ours = (given.get(room.name, room) for room in FEATURES)
+    return (
+        *(room if room.name in named else room.without_routes() for room in ours),
+        *(feature for name, feature in given.items() if name not in rooms),
+    )
+
+
+def _known(name: object, rooms: Mapping[str, Feature]) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"A feature is named by text, and not by {name!r}.")
+    if name not in rooms:
+        close = difflib.get_close_matches(name, rooms, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(sorted(rooms))}."
+        raise ValueError(f"There is no feature {name!r}. {hint}")
+    return name

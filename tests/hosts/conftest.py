@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
-from denizen import Accounts, Scope, Settings, install
+from denizen import Accounts, Installed, Scope, Settings, install
 from denizen.core.deps import installs_of
 from denizen.core.hashing import NullHasher
 from denizen.keys.service import issue_key
@@ -27,7 +27,7 @@ def host() -> FastAPI:
 
 
 @pytest.fixture
-async def accounts(host: FastAPI, settings: Settings) -> AsyncIterator[Accounts]:
+async def accounts(host: FastAPI, settings: Settings) -> AsyncIterator[Installed]:
     """What is installed in it, under `/accounts`."""
     accounts = install(host, prefix="/accounts", settings=settings, hasher=NullHasher())
     yield accounts

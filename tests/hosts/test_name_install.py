@@ -4,7 +4,7 @@ Annotations are evaluated here, since half of all hosts write them so; `test_nam
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
@@ -19,6 +19,7 @@ from denizen import (
     Dependencies,
     EmailTaken,
     Here,
+    Installed,
     Scope,
     Settings,
     create_account,
@@ -116,6 +117,34 @@ async def test_an_install_named_twice_gives_a_request_one_session(host: FastAPI,
         assert (await client.post("/greet")).json() is True
 
 
+async def test_an_install_hands_out_what_its_routes_ask_for(both: FastAPI) -> None:
+    staff, guests = installs_of(both)
+    assert isinstance(staff, Installed)
+    assert isinstance(guests, Installed)
+
+    # As code has it that no type checker reads: to one, an attribute of a value is no type.
+    @both.post("/transfers", status_code=201)
+    async def move(
+        db: staff.Db,  # type: ignore[name-defined]  # see above
+        read: guests.ReadDb,  # type: ignore[name-defined]  # see above
+        here: staff.Here,  # type: ignore[name-defined]  # see above
+        user: guests.CurrentUser,  # type: ignore[name-defined]  # see above
+        caller: guests.CurrentCaller,  # type: ignore[name-defined]  # see above
+    ) -> dict[str, Any]:
+        assert (await get_user(read, user.id)).email == user.email
+        moved = await create_account(here, db, username=user.username, email=user.email)
+        return {"username": moved.username, "self": caller.is_self(user.id)}
+
+    async with reach(both) as client:
+        await client.post("/guests/users/", json=ADA)
+        signed_in = await client.post("/guests/auth/login", data={k: ADA[k] for k in ("username", "password")})
+        as_ada = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+        answers = [await client.post("/transfers", headers=headers) for headers in (as_ada, {}, await issue(staff))]
+
+    assert [answer.status_code for answer in answers] == [201, 401, 401]
+    assert answers[0].json() == {"username": "ada", "self": True}
+
+
 async def test_a_route_that_names_none_of_several_is_told_how(both: FastAPI) -> None:
     raised: list[Exception] = []
 
@@ -132,8 +161,9 @@ async def test_a_route_that_names_none_of_several_is_told_how(both: FastAPI) -> 
         assert (await client.get("/which")).status_code == 500
 
     assert str(raised[0]) == (
-        "Denizen is installed 2 times in this application, under '/staff' and '/guests': say which one you mean, "
-        "as in `Annotated[AsyncSession, Dependencies('/staff').db]`."
+        "Denizen is installed 2 times in this application, under '/staff' and '/guests': say which one you mean, by "
+        "what `install` returned, `Annotated[AsyncSession, accounts.db]`, or by its prefix, "
+        "`Annotated[AsyncSession, Dependencies('/staff').db]`."
     )
 
 
@@ -163,7 +193,8 @@ async def _get(app: FastAPI, path: str) -> None:
 def test_operations_of_a_second_install_end_in_its_prefix(settings: Settings) -> None:
     app, alone = FastAPI(), FastAPI()
     for prefix in ("/staff", "/guests", "/guests-", ""):
-        install(app, prefix=prefix, settings=settings)
+        its_own = settings.model_copy(update={"database_url": f"sqlite:///{prefix[1:] or 'root'}.db"})
+        install(app, prefix=prefix, settings=its_own)
     install(alone, settings=settings)
 
     names = operations(app)  # FastAPI would warn of two of one name

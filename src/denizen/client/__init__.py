@@ -10,7 +10,8 @@ from denizen.batch.schemas import BatchDone, BatchResult, BatchUser, CreateOpera
 from denizen.client.calls import Page, Patience
 from denizen.client.clients import AsyncClient, Client
 from denizen.client.errors import AnswerInvalid, ServerFailed, Unreachable
-from denizen.client.people import ExportedUser, ImportSummary, UserFilters
+from denizen.client.files import ExportedUser, ImportSummary
+from denizen.client.people import UserFilters
 from denizen.invitations.schemas import InvitationAccept, InvitationCreate
 from denizen.keys.schemas import KeyCreate
 from denizen.roles.schemas import RoleCreate, RoleUpdate

@@ -16,7 +16,7 @@ try:
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError('This needs httpx: pip install "denizen[client]"', name="httpx") from missing
 
-from denizen.client import access, people
+from denizen.client import access, files, people
 from denizen.client.calls import Answer, Call, Patience, Steps, T, conduct
 from denizen.client.errors import Unreachable
 from denizen.client.methods import Awaiting, Listing, Operation, Stream, Streaming, Waiting
@@ -68,12 +68,12 @@ class Operations:
     change_email = Operation(people.change_email)
     confirm_email = Operation(people.confirm_email)
     undo_email = Operation(people.undo_email)
-    export_users = Streaming(people.export_users)
-    export_file = Streaming(people.export_file)
-    import_users = Streaming(people.import_users)
-    list_jobs = Listing(people.list_jobs)
-    get_job = Operation(people.get_job)
-    list_job_results = Streaming(people.list_job_results)
+    export_users = Streaming(files.export_users)
+    export_file = Streaming(files.export_file)
+    import_users = Streaming(files.import_users)
+    list_jobs = Listing(files.list_jobs)
+    get_job = Operation(files.get_job)
+    list_job_results = Streaming(files.list_job_results)
     sign_in = Operation(access.sign_in)
     sign_out = Operation(access.sign_out)
     reauthenticate_session = Operation(access.reauthenticate_session)

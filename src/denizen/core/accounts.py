@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -17,14 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.database import Database
 from denizen.core.errors import DenizenError
-from denizen.core.events import INSTALL, Guard, Listener
+from denizen.core.events import INSTALL, Afterthought, E, Event, Guard, Hook, Listener, check_hook, check_session
 from denizen.core.hashing import HashPool
 from denizen.core.ids import new_id
+from denizen.core.logs import logger, report
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
 from denizen.core.rates import RateLimiter
 from denizen.core.secret import Secret
 from denizen.settings import Settings
+
+log = logger(__name__)
 
 
 def utc_now() -> datetime:
@@ -55,6 +58,8 @@ class Accounts:
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
+        afterthoughts: told of a kind of events once they are committed; see `after`.
+        telling: those that are being told just now.
         guards: may refuse a change of somebody else's account.
         refusals: told what was refused.
         user_finder: gives the account of a caller, for `find_user`.
@@ -84,6 +89,7 @@ class Accounts:
     sign_up_limits: tuple[RateLimiter, RateLimiter]
     authenticators: tuple[Authenticator, ...]
     listeners: tuple[Listener, ...] = ()
+    afterthoughts: tuple[tuple[type[Event], Afterthought[Any]], ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     cleaners: tuple[Any, ...] = ()
@@ -102,6 +108,7 @@ class Accounts:
     figures: Any = None
     uploads: set[object] = field(default_factory=set)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    telling: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
     def wake(self, job: str) -> None:
         """Let a job run now, and not when its pause is over. Nothing happens in a process where it does not run."""
@@ -124,6 +131,11 @@ class Accounts:
         """Give the address of `path` as people reach it: from `DENIZEN_BASE_URL`, never from a request."""
         return f"{self.settings.base_url.rstrip('/')}{self.prefix}{path}"
 
+    @property
+    def base_path(self) -> str:
+        """The path in `DENIZEN_BASE_URL`: where people reach the application, `""` or `/api`."""
+        return urlsplit(self.settings.base_url).path.rstrip("/")
+
     @asynccontextmanager
     async def writing(self, *, timeout: float | None = None) -> AsyncIterator[AsyncSession]:
         """Open a transaction whose events reach this install's listeners; see `Writer.begin`."""
@@ -143,13 +155,84 @@ class Accounts:
 
         Raises:
             ValueError: it is bound to another install.
+            TypeError: it is no `AsyncSession`.
         """
+        check_session(db)
         bound = db.info.setdefault(INSTALL, self)
         if bound is not self:
             raise ValueError(
                 f"This session belongs to the install under {bound.prefix!r}, not to the one under {self.prefix!r}: "
                 "in one transaction there is one install."
             )
+
+    def on(self, kind: type[E]) -> Callable[[Hook[E]], Hook[E]]:
+        """Let a function hear of every event of a kind, in its transaction and before the commit.
+
+        It gets the session and the event, may write in that session, and by raising undoes all that was done in it: a
+        `DenizenError` is answered as one, anything else as any error of the application.
+
+        Args:
+            kind: such as `UserCreated`; `Event` for all there are.
+
+        Raises:
+            TypeError: `kind` is no class of events, or the function is not `async def`.
+        """
+
+        def register(hook: Hook[E]) -> Hook[E]:
+            check_hook(kind, hook)
+
+            async def hear(db: AsyncSession, event: Event) -> None:
+                if isinstance(event, kind):
+                    await hook(db, event)
+
+            self.listeners = (*self.listeners, hear)
+            return hook
+
+        return register
+
+    def after(self, kind: type[E]) -> Callable[[Afterthought[E]], Afterthought[E]]:
+        """Let a function hear of every event of a kind once it is committed, and never of one that was undone.
+
+        It runs beside the request, which does not wait for it; what it raises is logged. It is told once at most: if
+        the process ends in between, never.
+
+        Args:
+            kind: such as `UserCreated`; `Event` for all there are.
+
+        Raises:
+            TypeError: `kind` is no class of events, or the function is not `async def`.
+        """
+
+        def register(hook: Afterthought[E]) -> Afterthought[E]:
+            check_hook(kind, hook)
+            self.afterthoughts = (*self.afterthoughts, (kind, hook))
+            return hook
+
+        return register
+
+    def heeds(self, event: Event) -> bool:
+        """Whether somebody wants to know of an event once it is committed."""
+        return any(isinstance(event, kind) for kind, _ in self.afterthoughts)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Begin to tell those who registered by `after` of what was committed, one after the other."""
+        task = asyncio.create_task(self._tell(events), name="after a commit")
+        self.telling.add(task)
+        task.add_done_callback(self.telling.discard)
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            for kind, hook in self.afterthoughts:
+                if isinstance(event, kind):
+                    try:
+                        await hook(event)
+                    except Exception as error:  # noqa: BLE001  (it is done and answered, whatever they make of it)
+                        report(log, "hook_failed", error, hook=getattr(hook, "__qualname__", ""), action=event.action)
+
+    async def told(self) -> None:
+        """Wait until those who registered by `after` have been told of all that is committed by now."""
+        while self.telling:
+            await asyncio.wait(self.telling)
 
     def check_password(self, password: str, *context: str | None) -> None:
         """Refuse a bad password; what the site is called counts as context too. The same on every path that sets one.
@@ -225,6 +308,13 @@ class Accounts:
             if number % 50 == 0:
                 await asyncio.sleep(0)  # there may be thousands, and the event loop has others to serve
 
+    async def _let_finish(self) -> None:
+        here = {task for task in self.telling if task.get_loop() is asyncio.get_running_loop()}
+        if here:
+            _, late = await asyncio.wait(here, timeout=_FINISH_SECONDS)
+            for task in late:
+                task.cancel()
+
     async def close(self) -> None:
         """Let jobs do what they do last, then let go of threads and connections. The next use opens them anew."""
         async with AsyncExitStack() as stack:
@@ -232,8 +322,12 @@ class Accounts:
             stack.callback(self.hashing.close)
             for act in self.closing:
                 stack.push_async_callback(act)
+            stack.push_async_callback(self._let_finish)
         self.batching = asyncio.Lock()  # a lock belongs to the event loop that waited for it
 
+
+_FINISH_SECONDS: Final = 5.0
+"""How long `close` waits for hooks after a commit, which may wait for the network themselves."""
 
 Refusal = Callable[[Accounts, DenizenError], Awaitable[None]]
 """Is told that a request ended in an error, after its transaction was undone; writes in one of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from denizen.core.accounts import Accounts, utc_now
 from denizen.core.database import Database
@@ -16,25 +17,40 @@ from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
 from denizen.core.secret import Secret, load_secret
 from denizen.settings import Settings
 
+A = TypeVar("A", bound=Accounts)
 
-def assemble(
+
+def assemble(settings: Settings, features: Sequence[Feature], **rest: Any) -> Accounts:
+    """Put an install together. Nothing is opened yet: that happens at the first use.
+
+    Args:
+        settings: of this install.
+        features: the rooms that take part.
+        rest: as for `assemble_as`.
+    """
+    return assemble_as(Accounts, settings, features, **rest)
+
+
+def assemble_as(
+    kind: type[A],
     settings: Settings,
     features: Sequence[Feature],
     *,
     prefix: str = "",
     hasher: Hasher | None = None,
     clock: Callable[[], datetime] = utc_now,
-) -> Accounts:
-    """Put an install together. Nothing is opened yet: that happens at the first use.
+) -> A:
+    """Put an install of a kind together, as `assemble`.
 
     Args:
+        kind: of `Accounts`.
         settings: of this install.
         features: the rooms that take part.
         prefix: where its routes are.
         hasher: instead of argon2id.
         clock: instead of the machine's.
     """
-    return Accounts(
+    return kind(
         settings=settings,
         database=Database(settings.database_url, DatabaseOptions.of(settings)),
         hashing=HashPool(hasher or Argon2Hasher(), threads=settings.hash_threads, queue=settings.hash_queue),

@@ -45,8 +45,8 @@ def installs_of(app: Any) -> list[Accounts]:
 
 
 def home_of(request: Request, which: Which = None) -> Home:
-    """Find who knows the caller of a request (the install itself for our routes, the only home for a host's), or the one
-    named.
+    """Find who knows the caller of a request: the install for our routes, the only home for a host's, or the one that
+    is named.
 
     Raises:
         LookupError: none is there, or several and none is named; the text says what to do.
@@ -60,7 +60,7 @@ def home_of(request: Request, which: Which = None) -> Home:
     homes = homes_of(request.app)
     found = homes if which is None else [each for each in homes if each.prefix == which]
     if len(found) != 1:
-        raise LookupError(_not_one(homes, which))
+        raise LookupError(why_none(homes, which))
     return found[0]
 
 
@@ -79,19 +79,31 @@ def accounts_of(request: Request, which: Which = None) -> Accounts:
     )
 
 
-def _not_one(installs: Sequence[Home], which: str | None) -> str:
+def asks_home(dependency: object) -> bool:
+    """Whether a dependency is one of these, and has a `which`."""
+    return isinstance(dependency, _Value | _Instant | _Session | Bearer)
+
+
+def why_none(installs: Sequence[Home], which: str | None) -> str:
+    """Say why none of `installs` can be the one that a route means, and what to do about it.
+
+    Args:
+        installs: those of its application.
+        which: the prefix that it names.
+    """
     if not installs:
         return (
             "Denizen is not installed in the application that has this route: call `denizen.install(app)` on it. Where "
             "it is installed in another one, which mounts this one or is mounted in it, keep what `install` returned "
-            "and take the dependencies of that: `Dependencies(accounts)`."
+            "and take the dependencies of that: `Annotated[AsyncSession, accounts.db]`."
         )
     prefixes = " and ".join(repr(each.prefix) for each in installs)
     if which is not None:
         return f"Nothing is installed under {which!r} in this application, but under {prefixes}."
     return (
         f"Denizen is installed {len(installs)} times in this application, under {prefixes}: say which one you mean, "
-        f"as in `Annotated[AsyncSession, Dependencies({installs[0].prefix!r}).db]`."
+        "by what `install` returned, `Annotated[AsyncSession, accounts.db]`, or by its prefix, "
+        f"`Annotated[AsyncSession, Dependencies({installs[0].prefix!r}).db]`."
     )
 
 
@@ -178,13 +190,17 @@ class Bearer(HTTPBearer):
         """
         caller.must(*self._scopes)
 
-    def beside(self, prefix: str) -> OAuth2PasswordBearer:
+    def beside(self, prefix: str, path: str) -> OAuth2PasswordBearer:
         """Give the scheme that OpenAPI names beside this one: the same header, with a token that a password is traded
-        for at this address.
+        for.
+
+        Args:
+            prefix: of the install.
+            path: of the address at which people reach its application, `""` or `/api`.
         """
         word = prefix.strip("/").replace("/", "-")
         return OAuth2PasswordBearer(
-            f"{prefix}/auth/login",
+            f"{path}{prefix}/auth/login",
             scheme_name=f"Sign-in {word}".strip(),
             description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
         )
@@ -193,42 +209,6 @@ class Bearer(HTTPBearer):
 _ABOUT_KEYS = (
     "An API key, `dzk_...`, which `POST /keys/` or `denizen keys create` makes, or the token of a sign-in, `dzs_...`."
 )
-
-
-class Dependencies:
-    """What routes ask of one install, where an application has several.
-
-    `Annotated[AsyncSession, Dependencies(team).db]` is to the install `team` what `Db` is to the only one. Such an
-    alias stands at the top of a module, like `Db` itself.
-
-    Args:
-        of: the install, or the prefix it is under, for routes that are written down before it is made. A prefix is
-            looked for in the application that has the route. `None` means the install that a request belongs to.
-
-    Attributes:
-        here: the `Accounts`, as `Here`.
-        db: an `AsyncSession` that writes, as `Db`.
-        read_db: an `AsyncSession` that reads, as `ReadDb`.
-        reads: a `Reader`, as `Reads`.
-        now: a `datetime`, as `Now`.
-        optional_caller: a `Caller | None`, as `OptionalCaller`.
-        current_caller: a `Caller`, as `CurrentCaller`.
-    """
-
-    def __init__(self, of: Which = None) -> None:
-        self._of = of.rstrip("/") if isinstance(of, str) else of
-        self.here = Depends(_Value(self._of, _itself))
-        # scope="function": FastAPI's default would commit only after the client has its answer.
-        self.db = Depends(_Session(self._of, Accounts.writing), scope="function")
-        self.read_db = Depends(_Session(self._of, _reading), scope="function")
-        self.reads = Depends(_Value(self._of, _reader))
-        self.now = Depends(_Instant(self._of))
-        self.optional_caller = Depends(Bearer(which=self._of, optional=True))
-        self.current_caller = self.requires()
-
-    def requires(self, *scopes: str) -> Any:
-        """Give a dependency that lets through only callers of this install who hold all of `scopes`; see `requires`."""
-        return Depends(Bearer(*scopes, which=self._of))
 
 
 def _itself(accounts: Accounts) -> Accounts:
@@ -243,15 +223,44 @@ def _reader(accounts: Accounts) -> Reader:
     return accounts.database.read
 
 
-_REQUESTED = Dependencies()
+def here_of(which: Which = None) -> Any:
+    """Give a dependency on an install, as `Here`."""
+    return Depends(_Value(which, _itself))
 
-Here = Annotated[Accounts, _REQUESTED.here]
-Db = Annotated[AsyncSession, _REQUESTED.db]
-ReadDb = Annotated[AsyncSession, _REQUESTED.read_db]
-Reads = Annotated[Reader, _REQUESTED.reads]
-Now = Annotated[datetime, _REQUESTED.now]
-OptionalCaller = Annotated[Caller | None, _REQUESTED.optional_caller]
-CurrentCaller = Annotated[Caller, _REQUESTED.current_caller]
+
+def db_of(which: Which = None) -> Any:
+    """Give a dependency on a session that writes, as `Db`."""
+    # scope="function": FastAPI's default would commit only after the client has its answer.
+    return Depends(_Session(which, Accounts.writing), scope="function")
+
+
+def read_db_of(which: Which = None) -> Any:
+    """Give a dependency on a session that reads, as `ReadDb`."""
+    return Depends(_Session(which, _reading), scope="function")
+
+
+def reads_of(which: Which = None) -> Any:
+    """Give a dependency on the hot path, as `Reads`."""
+    return Depends(_Value(which, _reader))
+
+
+def now_of(which: Which = None) -> Any:
+    """Give a dependency on the instant of the request, as `Now`."""
+    return Depends(_Instant(which))
+
+
+def caller_of(which: Which = None, *scopes: str, optional: bool = False) -> Any:
+    """Give a dependency on the caller, as `CurrentCaller`, `OptionalCaller` and `requires`."""
+    return Depends(Bearer(*scopes, which=which, optional=optional))
+
+
+Here = Annotated[Accounts, here_of()]
+Db = Annotated[AsyncSession, db_of()]
+ReadDb = Annotated[AsyncSession, read_db_of()]
+Reads = Annotated[Reader, reads_of()]
+Now = Annotated[datetime, now_of()]
+OptionalCaller = Annotated[Caller | None, caller_of(optional=True)]
+CurrentCaller = Annotated[Caller, caller_of()]
 
 
 def requires(*scopes: str) -> Any:
@@ -263,7 +272,7 @@ def requires(*scopes: str) -> Any:
     Raises:
         ValueError: one of them is no permission, so that nobody could hold it: it is misspelt.
     """
-    return _REQUESTED.requires(*scopes)
+    return caller_of(None, *scopes)
 
 
 CanReadUsers = Annotated[Caller, requires(Scope.USERS_READ)]

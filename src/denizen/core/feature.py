@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -106,3 +106,7 @@ class Feature:
     commands: tuple[CommandGroup, ...] = ()
     jobs: tuple[Job, ...] = ()
     attach: tuple[Callable[[Accounts], None], ...] = ()
+
+    def without_routes(self) -> Self:
+        """Give the same for an application that leaves it out: nobody comes in through it."""
+        return replace(self, routers=tuple, authenticators=(), sign_up=None)

@@ -37,6 +37,7 @@ from denizen.core.errors import (
     UnknownParameter,
     UnsupportedMedia,
 )
+from denizen.core.home import homes_of
 from denizen.core.origin import enter_request, leave
 from denizen.core.problems import DenizenProblem, invalid, is_name, responses
 
@@ -252,9 +253,18 @@ def _described(route: Any, path: str) -> Dependant:
     """
     prefix = route.path.removesuffix(path)
     plain: Dependant = route.dependant
-    schemes = [beside(prefix) for each in plain.dependencies if (beside := getattr(each.call, "beside", None))]
+    # FastAPI knows the path of a proxy or of a mount only when it is asked, and puts it into `servers` alone.
+    reached = _reached_at(route.dependency_overrides_provider, prefix)
+    schemes = [beside(prefix, reached) for each in plain.dependencies if (beside := getattr(each.call, "beside", None))]
     besides = [Dependant(call=scheme) for scheme in schemes]
     return replace(plain, dependencies=[*plain.dependencies, *besides]) if besides else plain
+
+
+def _reached_at(app: Any, prefix: str) -> str:
+    """Give the path of the address at which people reach `app`, as its install knows it."""
+    homes = homes_of(app) if app is not None else []
+    path: str = next((getattr(home, "base_path", "") for home in homes if home.prefix == prefix), "")
+    return path
 
 
 class Router(APIRouter):

@@ -298,7 +298,7 @@ class Import:
         return results, summary
 
     async def _record(self, db: AsyncSession, results: Sequence[RowResult]) -> None:
-        if not self._accounts.listeners:
+        if not (self._accounts.listeners or self._accounts.afterthoughts):
             return
         created, updated = (
             tuple(UUID(result.id) for result in results if result.outcome == outcome and result.id is not None)

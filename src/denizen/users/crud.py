@@ -23,6 +23,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.base import Base
 from denizen.core.database import Reader, constraint_of
+from denizen.core.events import check_session
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
@@ -176,6 +177,7 @@ async def hold_with_namesake(db: AsyncSession, user_id: UUID, email: str) -> Non
 
 
 async def _one(db: AsyncSession, known_by: ColumnElement[bool], sentence: str = "User not found", **how: bool) -> User:
+    check_session(db)
     user = (await db.scalars(_user_where(known_by, **how))).one_or_none()
     if user is None:
         raise UserNotFound(sentence)

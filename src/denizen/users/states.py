@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.errors import Invalid
-from denizen.core.events import guard, record
+from denizen.core.events import check_session, guard, record
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import crud, plans
@@ -166,6 +166,7 @@ async def erase_user(
         UserNotFound, UserChanged: nothing to erase, or none of those versions.
         UserInUse: rows that are not ours keep it.
     """
+    check_session(db)
     number = await search.get_number(db, user_id)
     was_hidden = await crud.hold_user(db, user_id, versions=versions, hidden=hidden)
     async with crud.erasing(db):

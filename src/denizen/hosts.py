@@ -1,0 +1,129 @@
+"""What is checked of an application that Denizen is installed in, so that a mistake is told at start-up and names the
+route, and not by the first request that meets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.engine import URL
+from starlette.routing import Mount
+
+from denizen.core.accounts import Accounts
+from denizen.core.deps import asks_home, installs_of, why_none
+from denizen.core.home import Home, homes_of
+from denizen.core.routing import Router
+from denizen.settings import Settings
+
+
+def check_arguments(app: object, prefix: object, settings: object) -> None:
+    """Refuse what cannot be installed in, under, or with.
+
+    Raises:
+        TypeError: no `FastAPI`, no text, no `Settings`.
+        ValueError: a prefix that begins with no slash.
+    """
+    if not isinstance(app, FastAPI):
+        raise TypeError(
+            f"Denizen is installed in a FastAPI application, and this is of {type(app).__qualname__}. A router has no "
+            "lifespan and no error handlers: install in the application, with `prefix`."
+        )
+    if not isinstance(prefix, str):
+        raise TypeError(f"A prefix is text, such as '/accounts', and not {prefix!r}.")
+    if prefix and not prefix.startswith("/"):
+        raise ValueError(f"A prefix begins with a slash: {'/' + prefix!r}, not {prefix!r}")
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError(
+            f"Settings are a denizen.Settings, and this is of {type(settings).__qualname__}: "
+            "`Settings(database_url=...)`, or leave them out for those of the environment."
+        )
+
+
+def check_databases(installs: Sequence[Accounts]) -> None:
+    """Refuse two installs on one database: each would take the other's callers for its own, and mail everybody twice.
+
+    Raises:
+        ValueError: it is two, under different prefixes.
+    """
+    seen: dict[object, Accounts] = {}
+    for each in installs:
+        other = seen.setdefault(_place(each.database.url), each)
+        if other.prefix != each.prefix:  # of one prefix the second is refused for that
+            raise ValueError(
+                f"Denizen is installed under {other.prefix or '/'!r} and under {each.prefix or '/'!r} on one database "
+                f"({each.database.describe()}). Two installs want two databases: give each its own `database_url`, or "
+                "install once; routes of your own under any path use the one install."
+            )
+
+
+def _place(url: URL) -> object:
+    """Give what tells one database from another; who signs in to it does not."""
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database or "").absolute()
+    query = {name: url.query[name] for name in ("host", "port", "service") if name in url.query}
+    return (url.host, url.port or 5432, url.database or url.username, tuple(sorted(query.items())))
+
+
+def check_routes(app: FastAPI) -> None:
+    """Refuse routes of the host that ask for an install which nobody could tell, as far down as applications are
+    mounted in it, and two installs on one database in all of them.
+
+    Raises:
+        LookupError: with the routes, and what to write instead.
+        ValueError: as `check_databases`.
+    """
+    trees = list(_applications(app, ""))
+    found = [line for each, path in trees for line in _unclear(each, path)]
+    if found:
+        raise LookupError("These routes ask for something of Denizen that nobody can give them.\n" + "\n".join(found))
+    check_databases([install for each, _ in trees for install in installs_of(each)])
+
+
+def _applications(app: FastAPI, path: str) -> Iterator[tuple[FastAPI, str]]:
+    """Give an application and those mounted in it, each with where it is; others than FastAPI's keep to themselves."""
+    yield app, path
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            yield from _applications(route.app, path + route.path)
+
+
+def _unclear(app: FastAPI, path: str) -> Iterator[str]:
+    homes = homes_of(app)
+    for route in app.routes:
+        if isinstance(getattr(route, "original_router", None), Router):
+            continue  # ours, which know their install
+        for context in iter_route_contexts([route]):
+            dependant: Dependant | None = getattr(context, "dependant", None)
+            if dependant is None:
+                continue
+            why = next((why for call in _calls(dependant, app) if (why := _why_unclear(call, homes))), None)
+            if why is not None:
+                yield f"{_methods(context)} {path}{context.path}: {why}"
+
+
+def _calls(dependant: Dependant, app: FastAPI) -> Iterator[Any]:
+    """Give whatever is called before a route, but for what a test has put something else in the place of."""
+    for each in dependant.dependencies:
+        if each.call not in app.dependency_overrides:
+            yield each.call
+            yield from _calls(each, app)
+
+
+def _why_unclear(call: Any, homes: Sequence[Home]) -> str | None:
+    if not asks_home(call):
+        return None
+    which = call.which
+    if which is not None and not isinstance(which, str):
+        return None
+    found = homes if which is None else [each for each in homes if each.prefix == which]
+    return None if len(found) == 1 else why_none(homes, which)
+
+
+def _methods(context: Any) -> str:
+    methods = getattr(context, "methods", None)
+    return "|".join(sorted(methods)) if methods else "WEBSOCKET"
