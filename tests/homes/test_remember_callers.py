@@ -8,13 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
-from denizen import Settings, Unavailable, remote
+from denizen import ReadDb, Settings, Unavailable, remote
 from denizen.elsewhere.memory import Asking, Memory
 from denizen.keys.service import revoke_key
 from denizen.testing import Clock
 from denizen.users.states import suspend_user
 from tests.conftest import BASE_URL
+from tests.homes.sample import make_app
 from tests.homes.servers import Elsewhere, bearer, elsewhere
 
 ASK = "/auth/introspect"
@@ -229,9 +231,24 @@ def test_bounds_that_are_none_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_two_homes_under_one_prefix_are_refused() -> None:
-    from fastapi import FastAPI
-
     app = FastAPI()
     remote("http://127.0.0.1:8000").attach(app)
     with pytest.raises(ValueError, match="already installed"):
         remote(BASE_URL, insecure=True).attach(app)
+
+
+async def test_what_cannot_be_had_elsewhere_is_told_at_the_start() -> None:
+    with_database, without_key = FastAPI(), make_app()
+    remote("http://localhost", "dzk_key").attach(with_database)
+    remote("http://localhost").attach(without_key)
+
+    @with_database.get("/pets")
+    async def list_pets(db: ReadDb) -> None: ...
+
+    for app, told in (
+        (with_database, r"GET /pets: .* want `denizen\.install"),
+        (without_key, r"GET /profile.*: .*API key"),
+    ):
+        with pytest.raises(LookupError, match=told):
+            async with app.router.lifespan_context(app):
+                pass

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
@@ -64,6 +64,12 @@ def home_of(request: Request, which: Which = None) -> Home:
     return found[0]
 
 
+NO_INSTALL: Final = (
+    "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
+    "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
+)
+
+
 def accounts_of(request: Request, which: Which = None) -> Accounts:
     """Find the install that a request belongs to, as `home_of`.
 
@@ -73,15 +79,17 @@ def accounts_of(request: Request, which: Which = None) -> Accounts:
     found = home_of(request, which)
     if isinstance(found, Accounts):
         return found
-    raise LookupError(
-        "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
-        "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
-    )
+    raise LookupError(NO_INSTALL)
 
 
 def asks_home(dependency: object) -> bool:
     """Whether a dependency is one of these, and has a `which`."""
     return isinstance(dependency, _Value | _Instant | _Session | Bearer)
+
+
+def needs_install(dependency: object) -> bool:
+    """Whether a dependency is on an install itself, so that no other home will do."""
+    return isinstance(dependency, _Value | _Session)
 
 
 def why_none(installs: Sequence[Home], which: str | None) -> str:

@@ -16,11 +16,13 @@ from denizen.client.clients import AsyncClient
 from denizen.core.accounts import MAX_TOKEN_LENGTH, utc_now
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.errors import DenizenError, NotFound, Unavailable
-from denizen.core.home import add_home
+from denizen.core.home import add_home, homes_of
 from denizen.core.problems import add_handlers
 from denizen.core.tokens import digest, looks_like
 from denizen.elsewhere.memory import Asking, Memory
 from denizen.elsewhere.tokens import FETCH, LONGEST_LIFE, Checker, Keys, caller_of, invalid, looks_like_jwt
+from denizen.hosts import asked_by, check_routes
+from denizen.users.deps import UserBearer
 from denizen.users.schemas import UserRead
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PATIENCE: Final = Patience(tries=2, within=1.0, pause=0.1)
 """Somebody waits for an answer to a request of his own meanwhile."""
 _TURNS: Final = 3
+_NO_KEY: Final = (
+    "To read accounts elsewhere, `CurrentUser` needs an API key with the scopes users:read and tokens:introspect: "
+    "denizen.remote(url, key). Without one, ask for `CurrentCaller`."
+)
 
 
 def remote(
@@ -124,7 +130,8 @@ class RemoteHome:
         self._users, self._forgotten = Memory(self.most), Memory(self.most)
 
     def attach(self, app: FastAPI) -> Self:
-        """Let the routes of `app` ask this home who calls. Its lifespan, where it runs, closes the connections.
+        """Let the routes of `app` ask this home who calls. Its lifespan, where it runs, looks whether all that routes
+        ask for can be had here, and closes the connections.
 
         Raises:
             ValueError: `app` has a home under this prefix already.
@@ -136,6 +143,7 @@ class RemoteHome:
         @asynccontextmanager
         async def lifespan(running: Any) -> AsyncIterator[Any]:
             try:
+                self._check_routes(app)
                 async with inner(running) as state:
                     yield state
             finally:
@@ -194,14 +202,22 @@ class RemoteHome:
         if user_id is None:
             return None
         if not self.has_key:
-            raise LookupError(
-                "To read accounts elsewhere, `CurrentUser` needs an API key with the scopes users:read and "
-                "tokens:introspect: denizen.remote(url, key). Without one, ask for `CurrentCaller`."
-            )
+            raise LookupError(_NO_KEY)
         user = self._users.get(user_id, self.clock())
         if user is None:
             user = await self._asking.once((user_id, self._turn), lambda: self._read_user(user_id))
         return None if user is None or not _is_in_use(user, self.clock()) else user.model_dump()
+
+    def _check_routes(self, app: FastAPI) -> None:
+        """Refuse at the start what each request would be refused for.
+
+        Raises:
+            LookupError: with the routes, and what to do instead.
+        """
+        check_routes(app)
+        found = [] if self.has_key else [where for where, call in asked_by(app) if isinstance(call, UserBearer)]
+        if found and homes_of(app) == [self]:
+            raise LookupError(f"{', '.join(dict.fromkeys(found))}: {_NO_KEY}")
 
     async def _check(self, token: str, at: datetime) -> Caller:
         """Check an access token, and ask about it where it tells of what may have changed."""
