@@ -59,6 +59,14 @@ async def test_a_suspension_is_known_within_a_minute_though_nobody_told(there: E
             assert (await client.get("/caller", headers=headers)).status_code == 401
 
 
+async def test_an_account_that_is_suspended_is_nobodys_current_one(there: Elsewhere) -> None:
+    who, token = await there.make_person()
+    await suspend(there, who.id)
+
+    async with there.reach() as client:
+        assert (await client.get("/profile", headers=bearer(token))).status_code == 401
+
+
 async def test_an_access_token_that_lives_longer_is_asked_about_after_a_minute(
     settings: Settings, clock: Clock
 ) -> None:

@@ -241,7 +241,7 @@ class RemoteHome:
         return await self._asking.once((key, self._turn), lambda: self._ask(token, key))
 
     async def _ask(self, token: str, key: bytes) -> Caller:
-        told, turn = await self._up_to_date(access.introspect_token(token))
+        told = await self._up_to_date(access.introspect_token(token))
         at = self.clock()
         if told.active and told.iss != self.checker.issuer:
             raise _cannot_tell(f"{self.client!r} calls itself {told.iss}: say so by remote(..., issuer=...).")
@@ -249,27 +249,28 @@ class RemoteHome:
         if caller is None or (caller.expires_at is not None and caller.expires_at <= at):
             self._strangers.put(key, True, since=at, until=at + _STRANGERS)
             raise invalid()
-        if turn == self._turn:
-            self._callers.put(key, caller, since=at, until=min(at + self.keep, caller.expires_at or at + self.keep))
+        self._callers.put(key, caller, since=at, until=min(at + self.keep, caller.expires_at or at + self.keep))
         return caller
 
     async def _read_user(self, user_id: UUID) -> UserRead | None:
         try:
-            user, turn = await self._up_to_date(people.get_user(user_id))
+            user = await self._up_to_date(people.get_user(user_id))
         except NotFound:
             return None
         at = self.clock()
-        if turn == self._turn:
-            self._users.put(user_id, user, since=at, until=at + self.keep)
+        self._users.put(user_id, user, since=at, until=at + self.keep)
         return user
 
-    async def _up_to_date(self, call: Call[T]) -> tuple[T, int]:
-        """Ask, and ask again where something was forgotten meanwhile: the answer may be of before."""
+    async def _up_to_date(self, call: Call[T]) -> T:
+        """Ask, and ask again where somebody was forgotten meanwhile: the answer may be of before.
+
+        What it gives is to be kept without waiting for anything else.
+        """
         for _ in range(_TURNS):
             turn = self._turn
             told = await _asked(self.client, call)
             if turn == self._turn:
-                return told, turn
+                return told
         raise _cannot_tell("Somebody was forgotten again and again.")
 
 

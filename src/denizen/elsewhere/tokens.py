@@ -170,12 +170,7 @@ def _key_id(token: str) -> str:
     except (jwt.PyJWTError, ValueError, RecursionError):
         header = {}
     kid = header.get("kid")
-    if (
-        header.get("typ") != TOKEN_TYPE
-        or header.get("alg") != ALGORITHM
-        or "crit" in header
-        or not isinstance(kid, str)
-    ):
+    if header.get("typ") != TOKEN_TYPE or header.get("alg") != ALGORITHM or not isinstance(kid, str):
         raise invalid()
     return kid
 
