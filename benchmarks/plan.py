@@ -10,9 +10,11 @@ from typing import Literal
 from .databases import Kind
 from .load import Generator
 
-Part = Literal["traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "growth"]
+Part = Literal[
+    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "embedding", "growth"
+]
 PARTS: tuple[Part, ...] = (
-    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "growth",
+    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "embedding", "growth",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from .beside import measure_beside
 from .contenders import Contender, Denizen, Tutorial
 from .curve import measure_curve
 from .databases import Databases
+from .embedding import measure_embedding
 from .export import measure_export
 from .figures import Figure, Results, at_least, at_most
 from .finding import measure_search
@@ -48,6 +49,7 @@ def measure_denizen(plan: Plan, databases: Databases, denizen: Denizen, results:
         (("keyset",), lambda: measure_with_server(denizen, lambda: measure_pages(plan, title, denizen))),
         (("search",), lambda: measure_search(plan, databases, denizen.url, users=plan.many)),
         (("signing",), lambda: measure_signing(plan, databases, denizen)),
+        (("embedding",), lambda: measure_embedding(plan, title, denizen.url)),
         (("export",), lambda: on_all_cores(databases, lambda: measure_export(plan, title, denizen))),
     )
     for parts, step in steps:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
@@ -31,12 +31,12 @@ from denizen.core.health import CheckResult, health_router
 from denizen.core.home import add_home
 from denizen.core.middleware import AccessLog, AllowedHosts, RequestId, SecurityHeaders, TrustedProxies, surround
 from denizen.core.problems import add_handlers
-from denizen.core.routing import ACCOUNTS, MAX_BODY_SIZE
+from denizen.core.routing import ACCOUNTS, MAX_BODY_SIZE, Router
 from denizen.core.secret import write_private
 from denizen.dependencies import Installed
 from denizen.features import choose
 from denizen.founder.service import offer_first_administrator
-from denizen.hosts import check_arguments, check_databases, check_routes
+from denizen.hosts import check_arguments, check_databases, check_routes, include
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
 from denizen.search.crud import has_trigrams
@@ -129,14 +129,14 @@ def install(
 
 def _include(app: FastAPI, accounts: Accounts, rooms: Sequence[Feature], *, others: Sequence[Accounts]) -> None:
     given = {ACCOUNTS: accounts, MAX_BODY_SIZE: accounts.settings.max_body_size}
-    prefix = accounts.prefix
-    for feature in sorted(rooms, key=lambda each: not each.ahead):
-        for router in feature.routers():
-            bound = router.bound(given)
-            app.include_router(_named_apart(bound, prefix, others) if others else bound, prefix=prefix)
+    ahead_first = sorted(rooms, key=lambda each: not each.ahead)
+    routers = [router.bound(given) for feature in ahead_first for router in feature.routers()]
+    if others:
+        routers = [_named_apart(router, accounts.prefix, others) for router in routers]
+    include(app, routers, prefix=accounts.prefix)
 
 
-def _named_apart(router: APIRouter, prefix: str, others: Sequence[Accounts]) -> APIRouter:
+def _named_apart(router: Router, prefix: str, others: Sequence[Accounts]) -> Router:
     """Give the same routes with operation ids of their own: `create_user` is the first install's.
 
     Two operations of one name are a warning of FastAPI's, and one function the fewer in a generated client.

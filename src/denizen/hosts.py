@@ -1,24 +1,71 @@
-"""What is checked of an application that Denizen is installed in, so that a mistake is told at start-up and names the
-route, and not by the first request that meets it.
+"""How Denizen goes into an application that is somebody else's: its routes cost those of the host nothing, and what the
+host did wrong is told at start-up with the route, and not by the first request that meets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.engine import URL
-from starlette.routing import Mount
+from starlette._utils import get_route_path
+from starlette.routing import Match, Mount
+from starlette.types import Receive, Scope, Send
 
 from denizen.core.accounts import Accounts
 from denizen.core.deps import NO_INSTALL, asks_home, installs_of, needs_install, why_none
 from denizen.core.home import Home, homes_of
 from denizen.core.routing import Router
 from denizen.settings import Settings
+
+_TAKEN: Final = "denizen.room"
+"""The key in an ASGI scope under which stands the room that takes a request, between its match and its handling."""
+
+
+def include(app: FastAPI, routers: Sequence[Router], *, prefix: str) -> None:
+    """Put the routes of all rooms into an application as one route of its, which passes by whatever begins otherwise.
+
+    A host's routes often stand behind ours. FastAPI would try each of ours for each request of theirs, which took three
+    times as long as their answer (ADR 0035).
+    """
+    whole = Router()
+    for router in routers:
+        whole.include_router(router)
+    app.include_router(whole, prefix=prefix)
+    included: Any = app.router.routes[-1]
+    rooms = [
+        (_heads(prefix, router.routes), room)
+        for router, room in zip(routers, included.effective_candidates(), strict=True)
+    ]
+    heads = tuple(head for of_room, _ in rooms for head in of_room)
+
+    def matches(scope: Scope) -> tuple[Match, Scope]:
+        path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
+        partial: Any = None
+        if path.startswith(prefix) and path.startswith(heads):
+            for of_room, room in rooms:
+                if path.startswith(of_room):
+                    match, _ = room.matches(scope)
+                    if match is Match.FULL:
+                        return match, {_TAKEN: room}
+                    if match is Match.PARTIAL and partial is None:
+                        partial = room
+        return (Match.NONE, {}) if partial is None else (Match.PARTIAL, {_TAKEN: partial})
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope.pop(_TAKEN).handle(scope, receive, send)
+
+    included.matches, included.handle = matches, handle
+
+
+def _heads(prefix: str, routes: Sequence[Any]) -> tuple[str, ...]:
+    """Give what the paths of routes begin with, up to their first parameter; none that begins with another."""
+    heads = sorted({prefix + str(route.path).partition("{")[0] for route in routes})
+    return tuple(head for number, head in enumerate(heads) if not head.startswith(tuple(heads[:number])))
 
 
 def check_arguments(app: object, prefix: object, settings: object) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
@@ -29,7 +31,7 @@ def make_host() -> FastAPI:
     app.state.began = began
 
     @app.middleware("http")
-    async def stamp(request: Request, proceed):  # type: ignore[no-untyped-def]
+    async def stamp(request: Request, proceed: Callable[[Request], Awaitable[Any]]) -> Any:
         answer = await proceed(request)
         answer.headers["x-host"] = "pets"
         return answer
@@ -101,7 +103,7 @@ async def test_a_hosts_lifespan_runs_inside_ours_and_its_state_is_there(settings
     seen: list[str] = []
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI):  # type: ignore[no-untyped-def]
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
         async with accounts.writing():
             seen.append("open")
         yield {"colour": "red"}

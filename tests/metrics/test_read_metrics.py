@@ -107,9 +107,7 @@ async def test_sign_ins_refusals_and_deletions(admin: AsyncClient, accounts: Acc
 
 
 async def test_two_installs_keep_figures_of_their_own(settings: Settings) -> None:
-    app = FastAPI()
-    first = install(app, prefix="/a", settings=settings, hasher=NullHasher())
-    second = install(app, prefix="/b", settings=settings, hasher=NullHasher())
+    first, second = (install(FastAPI(), settings=settings, hasher=NullHasher()) for _ in range(2))
     try:
         first.count("mails", "sent", 7)
         assert b"7.0" in await first.figures.expose()

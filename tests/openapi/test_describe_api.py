@@ -100,8 +100,8 @@ def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
 def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> None:
     """And that of a second install the other one's."""
     app = FastAPI()
-    for prefix in ("/accounts", "/team/a"):
-        settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/accounts.db", secret_key=SECRET)
+    for number, prefix in enumerate(("/accounts", "/team/a")):
+        settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/{number}.db", secret_key=SECRET)
         install(app, prefix=prefix, settings=settings)
 
     schemes = app.openapi()["components"]["securitySchemes"]

@@ -202,20 +202,14 @@ class TestPlainHttp:
 
 async def test_installs_on_one_host_have_cookies_of_their_own(settings: Settings) -> None:
     """The name ends in an install name."""
-    app = FastAPI()
-    made = [install(app, prefix=prefix, settings=settings, hasher=NullHasher()) for prefix in ("/team", "/guests")]
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://testserver") as client:
-        body = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
-        await client.post("/team/users/", json=body)
-        names = {
-            cookie_in(
-                await client.post(
-                    f"{each.prefix}/auth/login", json={"username": "ada", "password": PASSWORD, "cookie": True}
-                )
-            ).key
-            for each in made
-        }
-    for each in made:
-        await each.close()
+    names, body = set[str](), {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
+    for prefix in ("/team", "/guests"):
+        app = FastAPI()
+        accounts = install(app, prefix=prefix, settings=settings, hasher=NullHasher())
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://testserver") as client:
+            await client.post(f"{prefix}/users/", json=body)
+            asked = {"username": "ada", "password": PASSWORD, "cookie": True}
+            names.add(cookie_in(await client.post(f"{prefix}/auth/login", json=asked)).key)
+        await accounts.close()
 
     assert len(names) == 2

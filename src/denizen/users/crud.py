@@ -19,8 +19,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from denizen.core.accounts import Accounts
-from denizen.core.auth import Caller
 from denizen.core.base import Base
 from denizen.core.database import Reader, constraint_of
 from denizen.core.events import check_session
@@ -369,12 +367,6 @@ async def read_user(reads: Reader, user_id: UUID) -> Row:
     if not rows:
         raise UserNotFound("User not found")
     return rows[0]
-
-
-async def find_own_user(accounts: Accounts, caller: Caller) -> dict[str, Any] | None:
-    """Give the account of whoever calls as fields by name, where there is one: the hot path."""
-    rows = await accounts.database.read.rows(_BY_ID, id=caller.user_id)
-    return dict(zip(READ_FIELDS, rows[0], strict=True)) if rows else None
 
 
 async def describe_user(db: AsyncSession, user_id: UUID) -> dict[str, Any]:

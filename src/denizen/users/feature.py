@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from denizen.core.feature import Cleaner, CommandGroup, Feature, Holding
-from denizen.users.crud import describe_user, find_own_user
+from denizen.users.crud import describe_user
+from denizen.users.service import find_own_user
 from denizen.users.states import erase_due
 
 
