@@ -20,6 +20,7 @@ from tests.homes.sample import make_app
 from tests.homes.servers import Elsewhere, bearer, elsewhere
 
 ASK = "/auth/introspect"
+JWKS = "/.well-known/jwks.json"
 
 
 @pytest.fixture
@@ -140,6 +141,17 @@ async def test_without_a_network_nobody_is_let_in_by_guess(there: Elsewhere) -> 
 
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "unavailable", "1")
     assert stranger.json() == "Hello, stranger"
+
+
+async def test_a_server_that_does_not_answer_is_waited_for_once(there: Elsewhere) -> None:
+    who, token = await there.make_person()
+    there.line.held = asyncio.Event()
+
+    async with there.reach(timeout=0.05) as client:
+        refused = [await client.get("/caller", headers=headers) for headers in (who.headers, bearer(token))]
+
+    assert [answer.status_code for answer in refused] == [503, 503]
+    assert there.line.asked == [ASK, JWKS]
 
 
 async def test_a_service_whose_key_is_no_good_blames_nobody_else(there: Elsewhere) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def remote(
         audience: that access tokens have to be for: one of its `DENIZEN_ACCESS_TOKEN_AUDIENCES`; `issuer` by default.
         keep: seconds for which is remembered what it said, 60 at most.
         most: how many callers, and how many accounts, are remembered.
-        timeout: seconds to wait for it.
+        timeout: seconds to wait for it, all tries of a question together: whoever calls is waiting meanwhile.
         reauthentication_timeout: seconds for which `FreshSession` holds.
         prefix: what tells this home from others in one application.
         insecure: take `http://` to another machine, where the network between is your own.
@@ -89,13 +90,14 @@ def remote(
     if not 0 < keep <= MOST_SECONDS or most < 1:
         raise ValueError(f"keep is more than 0 and at most {MOST_SECONDS:.0f} seconds, and most at least 1.")
     named = (issuer or url).rstrip("/")
-    keys = Keys(lambda: _asked(client, FETCH), clock)
+    keys = Keys(lambda: _asked(client, FETCH, timeout), clock)
     return RemoteHome(
         client=client,
         checker=Checker(keys, named, audience or named),
         has_key=key is not None,
         keep=timedelta(seconds=keep),
         most=most,
+        timeout=timeout,
         prefix=prefix.rstrip("/"),
         clock=clock,
         reauthentication_timeout=reauthentication_timeout,
@@ -114,6 +116,7 @@ class RemoteHome:
     has_key: bool
     keep: timedelta
     most: int
+    timeout: float
     prefix: str
     clock: Callable[[], datetime] = field(repr=False)
     reauthentication_timeout: float
@@ -268,7 +271,7 @@ class RemoteHome:
         """
         for _ in range(_TURNS):
             turn = self._turn
-            told = await _asked(self.client, call)
+            told = await _asked(self.client, call, self.timeout)
             if turn == self._turn:
                 return told
         raise _cannot_tell("Somebody was forgotten again and again.")
@@ -279,7 +282,7 @@ def _is_in_use(user: UserRead, at: datetime) -> bool:
     return user.is_active and (user.suspended_at is None or ended)
 
 
-async def _asked(client: AsyncClient, call: Call[T]) -> T:
+async def _asked(client: AsyncClient, call: Call[T], within: float) -> T:
     """Ask the server. What it refuses this service with is no matter of whoever calls this service.
 
     Raises:
@@ -287,9 +290,12 @@ async def _asked(client: AsyncClient, call: Call[T]) -> T:
         Unavailable: anything else.
     """
     try:
-        return await client.run(call)
+        async with asyncio.timeout(within):
+            return await client.run(call)
     except NotFound:
         raise
+    except TimeoutError:
+        raise _cannot_tell(f"{client!r} did not say within {within:g} seconds who calls.") from None
     except DenizenError as error:
         said = f"{client!r} did not say who calls: {error.code}: {error}"
         raise _cannot_tell(said, retry_after=error.retry_after) from error
