@@ -17,7 +17,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from denizen.core.accounts import Accounts
-from denizen.core.deps import NO_INSTALL, asks_home, installs_of, needs_install, why_none
+from denizen.core.deps import ELSEWHERE, asks_home, asks_tables, installs_of, why_none
 from denizen.core.home import Home, homes_of
 from denizen.core.routing import Router
 from denizen.settings import Settings
@@ -46,7 +46,7 @@ def include(app: FastAPI, routers: Sequence[Router], *, prefix: str) -> None:
     def matches(scope: Scope) -> tuple[Match, Scope]:
         path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
         partial: Any = None
-        if path.startswith(prefix) and path.startswith(heads):
+        if path.startswith(heads):
             for of_room, room in rooms:
                 if path.startswith(of_room):
                     match, _ = room.matches(scope)
@@ -64,7 +64,7 @@ def include(app: FastAPI, routers: Sequence[Router], *, prefix: str) -> None:
 
 def _heads(prefix: str, routes: Sequence[Any]) -> tuple[str, ...]:
     """Give what the paths of routes begin with, up to their first parameter; none that begins with another."""
-    heads = sorted({prefix + str(route.path).partition("{")[0] for route in routes})
+    heads = sorted({(prefix + getattr(route, "path", "{")).partition("{")[0] for route in routes})
     return tuple(head for number, head in enumerate(heads) if not head.startswith(tuple(heads[:number])))
 
 
@@ -176,7 +176,7 @@ def _why_unclear(call: Any, homes: Sequence[Home]) -> str | None:
     found = homes if which is None else [each for each in homes if each.prefix == which]
     if len(found) != 1:
         return why_none(homes, which)
-    return NO_INSTALL if needs_install(call) and not isinstance(found[0], Accounts) else None
+    return ELSEWHERE if asks_tables(call) and not isinstance(found[0], Accounts) else None
 
 
 def _methods(context: Any) -> str:

@@ -15,6 +15,7 @@ from denizen import Accounts, Caller, CurrentCaller, CurrentUser, Db, FreshSessi
 from denizen.core.auth import CredentialsInvalid
 from denizen.core.home import Home, add_home
 from denizen.core.problems import add_handlers
+from denizen.hosts import check_routes
 from tests.hosts.conftest import issue, reach
 
 ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
@@ -135,3 +136,5 @@ async def test_our_tables_want_an_install_and_the_error_says_so(host: FastAPI) -
     async with AsyncClient(transport=ASGITransport(host), base_url="http://host") as client:
         with pytest.raises(LookupError, match=r"`Db`, `ReadDb`, `Here` .* want `denizen.install\(app\)`"):
             await client.get("/rows")
+    with pytest.raises(LookupError, match=r"GET /rows: The accounts of this application are not in a database"):
+        check_routes(host)

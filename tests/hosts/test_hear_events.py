@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -23,6 +24,7 @@ from denizen import (
     User,
     UserCreated,
     UserErased,
+    UsersImported,
     UserUpdate,
     change_user,
     create_account,
@@ -187,6 +189,21 @@ async def test_a_batch_is_vetoed_operation_by_operation_and_an_import_as_a_whole
     assert [result["status"] for result in batch.json()["results"]] == [201, 403, 201], batch.text
     assert await emails(accounts) == ["ada@example.org", "kay@example.org"]
     assert heard == ["user.created", "user.created"]
+    heard.clear()
+
+    @accounts.on(UsersImported)
+    async def refuse_whole(db: AsyncSession, event: UsersImported) -> None:
+        if len(event.user_ids) > 1:
+            raise NotOnTheList("One at a time.")
+
+    csv = {**all_may, "content-type": "text/csv"}
+    vetoed = await client.post("/accounts/users/import", content="username\nmo\nlu\n", headers=csv)
+    taken = await client.post("/accounts/users/import", content="username\nju\n", headers=csv)
+    await accounts.told()
+
+    assert vetoed.json()["error"]["code"] == "not_on_the_list"
+    assert json.loads(taken.text.splitlines()[-1])["summary"]["created"] == 1
+    assert heard == ["users.imported"]
 
 
 def test_what_can_be_no_hook_is_refused_when_it_is_registered(host: FastAPI, settings: Settings) -> None:

@@ -21,12 +21,14 @@ from tests.hosts.conftest import issue, reach
 
 Load = Callable[..., ModuleType]
 
+PASSWORD = "correct horse battery"
 PAGE = Path(__file__).parents[2] / "docs" / "embedding.md"
 SECTION = re.compile(r"^## (.+)\n((?:(?!^## ).*\n)*)", re.MULTILINE)
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 EXAMPLES = {
-    "pets": ("Install", "Your rows and ours in one transaction"),
+    "pets": ("Install", "In your routes", "Your rows and ours in one transaction"),
+    "hooks": ("Install", "When something happens to an account"),
     "notes": ("Install", "Permissions of your own"),
     "several": ("Several installs in one application",),
 }
@@ -84,10 +86,41 @@ async def test_a_pet_and_its_owner_are_stored_together(load: Load) -> None:
     assert [person["id"] for person in listed.json()] == [adopted.json()["owner"]]
 
 
+async def test_an_address_of_somebody_elses_is_refused_and_nobody_is_welcomed(
+    load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app: FastAPI = load("hooks", "denizen.db").app
+    (accounts,) = installs_of(app)
+
+    async with reach(app) as client:
+        answers = [
+            await client.post("/accounts/users/", json={"username": name, "email": address, "password": PASSWORD})
+            for name, address in (("eve", "eve@example.com"), ("ada", "ada@example.org"))
+        ]
+        await accounts.told()
+
+    assert [answer.status_code for answer in answers] == [403, 201]
+    assert answers[0].json()["code"] == "not_our_domain"
+    assert capsys.readouterr().out == f"{answers[1].json()['id']} is here\n"
+
+
+async def test_whoever_calls_is_greeted(load: Load) -> None:
+    app: FastAPI = load("pets", "denizen.db").app
+    ada = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
+
+    async with reach(app) as client:
+        await client.post("/accounts/users/", json=ada)
+        signed_in = await client.post("/accounts/auth/login", json={"username": "ada", "password": PASSWORD})
+        as_ada = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+        greeted = await client.get("/hello", headers=as_ada)
+
+    assert greeted.json() == "Hello ada"
+
+
 async def test_a_guest_becomes_a_member_of_the_team(load: Load) -> None:
     app: FastAPI = load("several", "team.db", "guests.db").app
     team, guests = installs_of(app)
-    ada = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
+    ada = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
 
     async with reach(app) as client:
         guest = (await client.post("/guests/users/", json=ada)).json()["id"]

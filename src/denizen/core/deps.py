@@ -35,6 +35,11 @@ from denizen.core.home import Home, homes_of
 from denizen.core.origin import CALLER
 from denizen.core.routing import ACCOUNTS
 
+ELSEWHERE: Final = (
+    "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
+    "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
+)
+
 Which = Home | str | None
 """A home, the prefix of one, or the one that a request belongs to."""
 
@@ -64,12 +69,6 @@ def home_of(request: Request, which: Which = None) -> Home:
     return found[0]
 
 
-NO_INSTALL: Final = (
-    "The accounts of this application are not in a database of its own: `Db`, `ReadDb`, `Here` and what else needs "
-    "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
-)
-
-
 def accounts_of(request: Request, which: Which = None) -> Accounts:
     """Find the install that a request belongs to, as `home_of`.
 
@@ -79,7 +78,7 @@ def accounts_of(request: Request, which: Which = None) -> Accounts:
     found = home_of(request, which)
     if isinstance(found, Accounts):
         return found
-    raise LookupError(NO_INSTALL)
+    raise LookupError(ELSEWHERE)
 
 
 def asks_home(dependency: object) -> bool:
@@ -87,8 +86,8 @@ def asks_home(dependency: object) -> bool:
     return isinstance(dependency, _Value | _Instant | _Session | Bearer)
 
 
-def needs_install(dependency: object) -> bool:
-    """Whether a dependency is on an install itself, so that no other home will do."""
+def asks_tables(dependency: object) -> bool:
+    """Whether it wants an install, and no home without our tables will do."""
     return isinstance(dependency, _Value | _Session)
 
 
