@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from denizen.core.events import Event as Event
     from denizen.dependencies import Dependencies as Dependencies
     from denizen.dependencies import Installed as Installed
+    from denizen.elsewhere.home import RemoteHome as RemoteHome
+    from denizen.elsewhere.home import remote as remote
     from denizen.sessions.deps import CurrentSession as CurrentSession
     from denizen.sessions.deps import FreshSession as FreshSession
     from denizen.sessions.deps import OwnSession as OwnSession
@@ -71,6 +73,7 @@ _NAMES = {
     "denizen.core.errors": ("Conflict", "DenizenError", "Forbidden", "Invalid", "NotFound", "Unavailable"),
     "denizen.core.events": ("Event",),
     "denizen.dependencies": ("Dependencies", "Installed"),
+    "denizen.elsewhere.home": ("RemoteHome", "remote"),
     "denizen.sessions.deps": ("CurrentSession", "FreshSession", "OwnSession"),
     "denizen.settings": ("Settings", "SettingsError"),
     "denizen.transfer.events": ("UsersImported",),

@@ -140,17 +140,23 @@ def _applications(app: FastAPI, path: str) -> Iterator[tuple[FastAPI, str]]:
 
 
 def _unclear(app: FastAPI, path: str) -> Iterator[str]:
-    homes = homes_of(app)
+    homes, told = homes_of(app), dict[str, str]()
+    for where, call in asked_by(app, path):
+        why = _why_unclear(call, homes)
+        if why is not None:
+            told.setdefault(where, why)
+    yield from (f"{where}: {why}" for where, why in told.items())
+
+
+def asked_by(app: FastAPI, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give what the host's own routes call before they run: each with the name of its route."""
     for route in app.routes:
         if isinstance(getattr(route, "original_router", None), Router):
             continue  # ours, which know their install
         for context in iter_route_contexts([route]):
             dependant: Dependant | None = getattr(context, "dependant", None)
-            if dependant is None:
-                continue
-            why = next((why for call in _calls(dependant, app) if (why := _why_unclear(call, homes))), None)
-            if why is not None:
-                yield f"{_methods(context)} {path}{context.path}: {why}"
+            if dependant is not None:
+                yield from ((f"{_methods(context)} {path}{context.path}", call) for call in _calls(dependant, app))
 
 
 def _calls(dependant: Dependant, app: FastAPI) -> Iterator[Any]:

@@ -142,6 +142,7 @@ def test_packaging_service_starts_the_server_and_gives_it_time_to_stop() -> None
 def test_packaging_dependencies_are_each_explained_and_locked() -> None:
     groups = PROJECT["dependency-groups"]
     developing = [line for name in ("build", "dev") for line in groups[name] if isinstance(line, str)]
+    developing += [line for extra in PROJECT["project"]["optional-dependencies"].values() for line in extra]
     records = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "adr").glob("*.md"))
     explained = {
         name for row in re.findall(r"^\| ([a-z0-9, -]+) \|", records, re.MULTILINE) for name in row.split(", ")

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from denizen.users.models import MAX_VERSION
+from denizen.core.bounds import MAX_VERSION
 from denizen.users.schemas import Password, UserCreate, UserUpdate
 
 MAX_OPERATIONS: Final = 1_000

@@ -34,6 +34,7 @@ class DenizenError(Exception):
 
     Attributes:
         user_id: whom it is about, where that is known and whoever asks must not be told: for the audit.
+        request_id: of the request to another server that was refused with it, for that server's logs.
     """
 
     code: ClassVar[str] = "error"
@@ -54,6 +55,7 @@ class DenizenError(Exception):
         self.errors = tuple(errors)
         self.retry_after = retry_after
         self.user_id: UUID | None = None
+        self.request_id: str | None = None
 
 
 class Invalid(DenizenError):

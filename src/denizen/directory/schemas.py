@@ -7,10 +7,10 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from denizen.core.bounds import MAX_SEARCH_LENGTH
 from denizen.core.identifiers import MAX_EXTERNAL_ID_LENGTH
 from denizen.core.ids import parse_id
 from denizen.core.text import Instant, Storable
-from denizen.search.service import MAX_SEARCH_LENGTH
 from denizen.users.schemas import Email, Username
 
 MAX_LIMIT = 1000

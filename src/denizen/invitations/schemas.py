@@ -8,8 +8,8 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
+from denizen.core.bounds import MAX_ROLE_NAME_LENGTH
 from denizen.core.text import Instant, LeftEmpty, Storable
-from denizen.roles.models import MAX_NAME_LENGTH
 from denizen.users.schemas import Email, FullName, Password, Username
 
 MAX_LIMIT = 1000
@@ -24,7 +24,7 @@ Token = Annotated[
         examples=["dzi_mJ4xq0Zr8Tn3Wc6Yb1Hd5Gf0SaJekX7v2Qm9Lp4Zr8U"],
     ),
 ]
-RoleName = Annotated[str, MaxLen(MAX_NAME_LENGTH), Storable]
+RoleName = Annotated[str, MaxLen(MAX_ROLE_NAME_LENGTH), Storable]
 
 
 class InvitationCreate(BaseModel):

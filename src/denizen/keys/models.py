@@ -9,11 +9,10 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
+from denizen.core.bounds import MAX_KEY_NAME_LENGTH
 from denizen.core.ids import new_id
 from denizen.core.types import StringList
 from denizen.users.models import User
-
-MAX_NAME_LENGTH = 100
 
 
 class Key(Base):
@@ -32,7 +31,7 @@ class Key(Base):
 
     __tablename__ = "denizen_keys"
     __table_args__ = (
-        CheckConstraint(f"length(name) <= {MAX_NAME_LENGTH}", name="name_length"),
+        CheckConstraint(f"length(name) <= {MAX_KEY_NAME_LENGTH}", name="name_length"),
         CheckConstraint("length(token_digest) = 32", name="token_digest_length"),
         Index("uq_denizen_keys_token_digest", "token_digest", unique=True),
         Index("ix_denizen_keys_user_id_id", "user_id", "id"),
@@ -49,7 +48,7 @@ class Key(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
-    name: Mapped[str] = mapped_column(String(MAX_NAME_LENGTH))
+    name: Mapped[str] = mapped_column(String(MAX_KEY_NAME_LENGTH))
     hint: Mapped[str] = mapped_column(String(16))
     token_digest: Mapped[bytes] = mapped_column(LargeBinary(32), repr=False)
     scopes: Mapped[list[str]] = mapped_column(StringList)

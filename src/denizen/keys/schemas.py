@@ -8,8 +8,8 @@ from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
+from denizen.core.bounds import MAX_KEY_NAME_LENGTH
 from denizen.core.text import Instant, Storable
-from denizen.keys.models import MAX_NAME_LENGTH
 from denizen.roles.schemas import MAX_PERMISSIONS, OwnPermission
 
 MAX_LIMIT = 1000
@@ -23,7 +23,7 @@ class KeyCreate(BaseModel):
     name: Annotated[
         str,
         MinLen(1),
-        MaxLen(MAX_NAME_LENGTH),
+        MaxLen(MAX_KEY_NAME_LENGTH),
         Storable,
         Field(description="What it is for.", examples=["nightly import"]),
     ]

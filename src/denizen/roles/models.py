@@ -10,12 +10,10 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
+from denizen.core.bounds import MAX_DESCRIPTION_LENGTH, MAX_ROLE_NAME_LENGTH
 from denizen.core.ids import new_id
 from denizen.core.types import StringList, key
 from denizen.users.models import User
-
-MAX_NAME_LENGTH: Final = 64
-MAX_DESCRIPTION_LENGTH: Final = 200
 
 ADMIN: Final = "admin"
 """The role that is always there and holds every permission, those of later releases included."""
@@ -35,13 +33,13 @@ class Role(Base):
 
     __tablename__ = "denizen_roles"
     __table_args__ = (
-        CheckConstraint(f"length(name) <= {MAX_NAME_LENGTH}", name="name_length"),
+        CheckConstraint(f"length(name) <= {MAX_ROLE_NAME_LENGTH}", name="name_length"),
         CheckConstraint(f"length(description) <= {MAX_DESCRIPTION_LENGTH}", name="description_length"),
         Index("uq_denizen_roles_name", "name", unique=True),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
-    name: Mapped[str] = mapped_column(key(MAX_NAME_LENGTH))
+    name: Mapped[str] = mapped_column(key(MAX_ROLE_NAME_LENGTH))
     description: Mapped[str] = mapped_column(String(MAX_DESCRIPTION_LENGTH))
     permissions: Mapped[list[str]] = mapped_column(StringList)
     created_at: Mapped[datetime]

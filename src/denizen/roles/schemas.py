@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
 from denizen.core.auth import EVERYTHING, MAX_PERMISSION_LENGTH, SCOPES, is_permission
+from denizen.core.bounds import MAX_DESCRIPTION_LENGTH, MAX_ROLE_NAME_LENGTH
 from denizen.core.ids import parse_id
 from denizen.core.text import Storable
-from denizen.roles.models import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH
 
 MAX_PERMISSIONS: Final = 200
 MAX_ROLES: Final = 50
@@ -43,7 +43,7 @@ def _check_own_permission(text: str) -> str:
 
 RoleName = Annotated[
     str,
-    MaxLen(MAX_NAME_LENGTH),
+    MaxLen(MAX_ROLE_NAME_LENGTH),
     Field(
         pattern=f"^{NAME.pattern}$",
         description="Lower-case ASCII: a letter, then letters, digits, `-` and `_`. Unique.",

@@ -17,9 +17,6 @@ from denizen.core.words import part_of_text, trigrams_of, words_of
 from denizen.search import crud
 from denizen.search.errors import SearchInvalid
 
-MAX_SEARCH_LENGTH: Final = 255
-"""Characters of a question; no name that is looked for has more."""
-
 MAX_WORDS: Final = 8
 """Of more the longest are looked for: they say most, and a distinguished name or an address may have a dozen."""
 _LAST: Final = "\U0010ffff"

@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
+from denizen.core.bounds import MAX_REASON_LENGTH
 from denizen.core.identifiers import (
     MAX_EMAIL_LENGTH,
     MAX_EXTERNAL_ID_LENGTH,
@@ -20,8 +21,6 @@ from denizen.core.ids import new_id
 from denizen.core.types import key
 
 MAX_HASH_LENGTH = 1024
-MAX_REASON_LENGTH = 500
-MAX_VERSION = 2**31 - 1
 """What PostgreSQL's `integer` holds."""
 
 

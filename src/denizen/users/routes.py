@@ -20,6 +20,7 @@ from denizen.core.auth import (
     ScopeMissing,
     SessionNeeded,
 )
+from denizen.core.bounds import MAX_VERSION
 from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
 from denizen.core.hashing import HashingBusy
@@ -42,7 +43,6 @@ from denizen.users.errors import (
     UsernameTooSimilar,
     UserNotFound,
 )
-from denizen.users.models import MAX_VERSION
 from denizen.users.schemas import (
     SIGN_UP_ASKED,
     OwnUpdate,

@@ -9,9 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError, to_json
 
+from denizen.core.bounds import MAX_REASON_LENGTH
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
 from denizen.core.text import Instant, Storable
-from denizen.users.models import MAX_REASON_LENGTH
 
 # How long names and passwords may be is for `core` to judge, which counts after normalising and tells the limit that
 # holds; here it is documented.
