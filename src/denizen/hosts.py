@@ -30,7 +30,7 @@ def include(app: FastAPI, routers: Sequence[Router], *, prefix: str) -> None:
     """Put the routes of all rooms into an application as one route of its, which passes by whatever begins otherwise.
 
     A host's routes often stand behind ours. FastAPI would try each of ours for each request of theirs, which took three
-    times as long as their answer (ADR 0035).
+    times as long as their answer (ADR 0034).
     """
     whole = Router()
     for router in routers:
