@@ -150,6 +150,7 @@ async def test_beyond_the_limit_of_a_recipient_the_answer_is_the_same_and_no_let
     assert len(await outbox()) == most
 
 
+@pytest.mark.slow
 async def test_one_address_asks_for_so_many_letters_and_no_more(client: AsyncClient, accounts: Accounts) -> None:
     most = accounts.settings.sign_in_rate_per_address
     answers = [await ask(client, ASK, f"nobody{number}@example.org") for number in range(most + 1)]

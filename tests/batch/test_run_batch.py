@@ -261,6 +261,7 @@ async def test_same_batch_under_one_key_is_done_once(admin: AsyncClient, send: S
     assert (await names(admin)).keys() == {"ada", "eve"}
 
 
+@pytest.mark.slow
 async def test_two_batches_at_once_on_the_same_people(
     admin: AsyncClient, other: AsyncClient, make_user: MakeUser, send: Send
 ) -> None:

@@ -45,6 +45,7 @@ def test_all_who_match_are_changed_and_nobody_else(command: Command) -> None:
     assert not any(each["is_active"] for each in found.values())
 
 
+@pytest.mark.slow
 def test_preview_shows_what_would_change_and_stops_there(command: Command) -> None:
     make(command, *(f"person{number}" for number in range(12)))
     before = people(command)
@@ -78,6 +79,7 @@ def test_who_is_as_he_should_be_stays_as_he_is(command: Command) -> None:
     assert {name: each["version"] for name, each in people(command).items()} == {"ada": 2, "eve": 1}
 
 
+@pytest.mark.slow
 def test_filters_hold_together(command: Command) -> None:
     ada, eve, bob = make(command, "ada", "eve", "bob")
     now = datetime.now(UTC)
@@ -95,6 +97,7 @@ def test_filters_hold_together(command: Command) -> None:
     assert "No account matches." in command(*EDIT, "--where-inactive", "--activate").err
 
 
+@pytest.mark.slow
 def test_more_than_one_transaction_holds_are_all_changed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "_AT_ONCE", 2)
     make(command, *(f"person{number}" for number in range(5)))
@@ -125,6 +128,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.slow
 def test_what_could_hit_others_than_were_meant_is_refused(command: Command) -> None:
     make(command, "ada")
     before = people(command)

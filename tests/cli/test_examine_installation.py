@@ -198,6 +198,7 @@ async def test_decided_sign_up_does_not_warn(look: Examine) -> None:
     assert (await look(host="0.0.0.0", signup="closed"))["signup"].state is State.OK
 
 
+@pytest.mark.slow
 def test_exit_code_tells_whether_something_has_to_be_done(denizen: Run, sqlite_url: str) -> None:
     well = denizen("doctor", DATABASE_URL=sqlite_url)
     ill = denizen("doctor", "--json", DATABASE_URL="sqlite:///none.db")

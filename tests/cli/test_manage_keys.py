@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from secrets import token_bytes, token_urlsafe
 
+import pytest
 from anyio import to_thread
 from sqlalchemy import insert
 
@@ -100,6 +101,7 @@ def test_what_a_key_cannot_be_is_said(command: Command) -> None:
     assert command("keys", "list", "--ended", "--json").rows == []
 
 
+@pytest.mark.slow
 def test_key_on_postgresql_is_made_by_hand(denizen: Run, environment: dict[str, str], postgres: Postgres) -> None:
     settings = {
         "DATABASE_URL": postgres.create_database("keys_by_hand"),

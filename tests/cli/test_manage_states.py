@@ -52,6 +52,7 @@ SEEING: tuple[tuple[str, ...], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_deleted_account_is_hidden_from_every_command_but_those_that_ask(
     command: Command, ada: str, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_without_grace_deleting_erases(command: Command, ada: str, monkeypatch: 
     assert command("users", "create", "--username", "ada", "--no-password").code == 0
 
 
+@pytest.mark.slow
 def test_what_a_file_says_of_suspensions_is_left_out(command: Command, ada: str, tmp_path: Path) -> None:
     """What comes out goes in again, and nobody is suspended or let back in by it; proofs of addresses are kept."""
     out = tmp_path / "all.csv"
@@ -133,6 +135,7 @@ def test_what_a_file_says_of_suspensions_is_left_out(command: Command, ada: str,
     assert shown["email_verified_at"] == "2026-01-31T09:30:00Z"
 
 
+@pytest.mark.slow
 def test_import_that_changes_an_address_takes_its_proof_away(command: Command, ada: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.ndjson"
 

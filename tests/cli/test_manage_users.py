@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
+
 from denizen.migrations import runner
 from tests.cli.conftest import Command, Run
 
@@ -34,6 +36,7 @@ def test_account_lives_from_create_to_delete(command: Command) -> None:
     assert command("users", "list", "--json").rows == []
 
 
+@pytest.mark.slow
 def test_list_goes_page_by_page(command: Command) -> None:
     made = [
         command("users", "create", "--username", f"person{number}", "--no-password", "--json").row["id"]
@@ -71,6 +74,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.slow
 def test_refused_account_is_a_problem_and_none_is_made(command: Command) -> None:
     command(*ADA, "--no-password")
 
@@ -134,6 +138,7 @@ REFUSED_CHANGES = (
 )
 
 
+@pytest.mark.slow
 def test_refused_change_is_a_problem_and_nothing_is_changed(command: Command) -> None:
     command(*ADA, "--external-id", "crm-1", "--no-password")
     command("users", "create", "--username", "bob", "--no-password")
@@ -163,6 +168,7 @@ def test_emptied_fields_and_found_people(command: Command) -> None:
     )
 
 
+@pytest.mark.slow
 def test_commands_leave_the_password_nowhere_and_a_wrong_folder_empty(denizen: Run, tmp_path: Path) -> None:
     lost = denizen("users", "list")
     assert (lost.returncode, list(tmp_path.iterdir())) == (1, [])

@@ -33,6 +33,7 @@ def test_a_leaked_key_is_withdrawn(command: Command) -> None:
     assert made["id"] in command("signing-keys", "list").out
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_another_secret(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def found() -> str:
         rows = {row["check"]: row for row in command("doctor", "--json").rows}

@@ -17,6 +17,8 @@ from socket import create_server
 from typing import Any
 from urllib.request import Request, urlopen
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.postgres import Postgres
 
@@ -97,6 +99,7 @@ def test_empty_folder_becomes_a_working_installation(environment: dict[str, str]
     assert {name: (tmp_path / name).stat().st_mode & 0o777 for name in private} == dict.fromkeys(private, 0o600)
 
 
+@pytest.mark.slow
 def test_second_start_finds_what_the_first_one_made(environment: dict[str, str], tmp_path: Path) -> None:
     with serving(environment) as server:
         token = become_administrator(server.wait_for(URL), tmp_path / "denizen.admin-link")
@@ -113,6 +116,7 @@ def test_second_start_finds_what_the_first_one_made(environment: dict[str, str],
     assert "database_created" not in "".join(server.said)
 
 
+@pytest.mark.slow
 def test_options_reach_several_workers_that_start_in_an_empty_folder(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -131,6 +135,7 @@ def test_options_reach_several_workers_that_start_in_an_empty_folder(
     assert '"/accounts/users/"' in said
 
 
+@pytest.mark.slow
 def test_schema_of_another_program_is_refused_with_the_command_that_helps(denizen: Run, tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "denizen.db").execute("CREATE TABLE other (x)").connection.close()
 
@@ -142,6 +147,7 @@ def test_schema_of_another_program_is_refused_with_the_command_that_helps(denize
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_postgresql_is_not_migrated_by_serve(denizen: Run, postgres: Postgres) -> None:
     url = postgres.create_database("serve_empty")
 
@@ -154,6 +160,7 @@ def test_postgresql_is_not_migrated_by_serve(denizen: Run, postgres: Postgres) -
     ]
 
 
+@pytest.mark.slow
 def test_postgresql_needs_a_secret(denizen: Run) -> None:
     refused = denizen("serve", DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/x")
 
@@ -161,6 +168,7 @@ def test_postgresql_needs_a_secret(denizen: Run) -> None:
     assert refused.stderr.startswith("Error: DENIZEN_SECRET_KEY must be set with PostgreSQL")
 
 
+@pytest.mark.slow
 def test_database_that_is_away_is_named_with_the_reason(denizen: Run) -> None:
     refused = denizen("serve", DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/x", SECRET_KEY=token_urlsafe(32))
 
@@ -170,6 +178,7 @@ def test_database_that_is_away_is_named_with_the_reason(denizen: Run) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_secret_that_others_can_read_is_refused(denizen: Run, tmp_path: Path) -> None:
     (tmp_path / "denizen.db.secret").write_text(token_urlsafe(32))
     (tmp_path / "denizen.db.secret").chmod(0o644)
@@ -181,6 +190,7 @@ def test_secret_that_others_can_read_is_refused(denizen: Run, tmp_path: Path) ->
     assert not (tmp_path / "denizen.db").exists()
 
 
+@pytest.mark.slow
 def test_port_in_use_is_an_error(denizen: Run) -> None:
     with create_server(("127.0.0.1", 0)) as taken:
         refused = denizen("serve", "--port", str(taken.getsockname()[1]))
@@ -189,11 +199,13 @@ def test_port_in_use_is_an_error(denizen: Run) -> None:
     assert "address already in use" in refused.stderr.lower()
 
 
+@pytest.mark.slow
 def test_reloading_goes_with_one_worker(denizen: Run) -> None:
     assert denizen("serve", "--reload", "--workers", "2").returncode == 2
     assert denizen("serve", "--port", "99999").returncode == 2
 
 
+@pytest.mark.slow
 def test_command_in_the_wrong_folder_says_so_and_makes_nothing(denizen: Run, tmp_path: Path) -> None:
     refused = denizen("keys", "list")
 
@@ -204,6 +216,7 @@ def test_command_in_the_wrong_folder_says_so_and_makes_nothing(denizen: Run, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_command_on_a_database_without_tables_names_the_one_that_makes_them(denizen: Run, tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "denizen.db").execute("CREATE TABLE other (x)").connection.close()
 

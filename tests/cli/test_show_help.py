@@ -64,6 +64,7 @@ def test_rooms_that_share_a_group_name_their_commands() -> None:
         assert set(group.commands) == (theirs if group in shared else set())
 
 
+@pytest.mark.slow
 def test_no_arguments_print_help(denizen: Run) -> None:
     shown = denizen()
 
@@ -71,6 +72,7 @@ def test_no_arguments_print_help(denizen: Run) -> None:
     assert "migrate" in shown.stdout + shown.stderr
 
 
+@pytest.mark.slow
 def test_group_shows_its_commands(denizen: Run) -> None:
     shown = denizen("keys", "--help")
 
@@ -118,6 +120,7 @@ def test_only_the_rooms_of_a_named_command_are_loaded(typed: list[str], there: s
     assert set(program.commands["users"].commands) & {"list", "edit", "import", "export"} == there
 
 
+@pytest.mark.slow
 def test_shell_completes_commands_of_rooms(denizen: Run, environment: dict[str, str]) -> None:
     environment |= {"_DENIZEN_COMPLETE": "complete_bash", "COMP_WORDS": "denizen keys re", "COMP_CWORD": "2"}
 

@@ -13,6 +13,7 @@ from denizen.cli import build
 from tests.cli.conftest import Run
 
 
+@pytest.mark.slow
 def test_settings_tell_value_and_source_without_secrets(denizen: Run, tmp_path: Path) -> None:
     secret = token_urlsafe(32)
     (tmp_path / ".env").write_text(f"DENIZEN_SECRET_KEY={secret}\n")
@@ -59,6 +60,7 @@ def test_faults_are_a_problem_document_for_programs(denizen: Run) -> None:
     assert problem["detail"] == "DENIZEN_PORT must be a whole number.\nDENIZEN_WORKERS must be a whole number."
 
 
+@pytest.mark.slow
 def test_other_drivers_are_refused(denizen: Run) -> None:
     refused = denizen("keys", "list", DATABASE_URL="postgresql+asyncpg://me:hunter2@db/x")
 

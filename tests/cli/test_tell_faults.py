@@ -19,6 +19,7 @@ PASSWORD = "hush-hush-1"
 AWAY = f"postgresql:///x?host=/nowhere/at/all&password={PASSWORD}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("migrate", "up"), ("users", "list"), ("serve", "--port", "0")])
 def test_password_behind_the_question_mark_is_told_nobody(denizen: Run, command: tuple[str, ...]) -> None:
     said = denizen(*command, DATABASE_URL=AWAY, SECRET_KEY="7vLq2ZkW9tXbR4mNc8JfHs3PdGy6UaEo", LOG_LEVEL="debug")
@@ -27,12 +28,14 @@ def test_password_behind_the_question_mark_is_told_nobody(denizen: Run, command:
     assert PASSWORD not in said.stdout + said.stderr
 
 
+@pytest.mark.slow
 def test_scheme_may_be_written_large(denizen: Run, sqlite_template: Path, tmp_path: Path) -> None:
     shutil.copy(sqlite_template, tmp_path / "large.db")
 
     assert denizen("users", "list", DATABASE_URL="SQLite:///large.db").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("users", "list"), ("keys", "list"), ("serve", "--port", "0")])
 def test_file_that_is_no_database_is_told(denizen: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "denizen.db").write_bytes(os.urandom(8192))

@@ -129,6 +129,7 @@ async def test_who_gives_up_closing_has_begun_it_all_the_same(own: Database, lef
     assert await left() == []
 
 
+@pytest.mark.slow
 async def test_what_is_in_use_is_told_and_undone(own: Database, left: Left) -> None:
     told: list[str] = []
     begun = asyncio.Semaphore(0)
@@ -229,6 +230,7 @@ def test_a_loop_that_ends_while_it_opens_leaves_nothing_open(database_url: str) 
     gc.collect()  # a connection that was forgotten warns, which is an error here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_opened_used_and_closed_at_random_nobody_meets_an_obscure_error(
     own: Database, left: Left, seed: int

@@ -136,6 +136,7 @@ async def test_a_read_is_one_round_trip_without_a_transaction(database: Database
 # --- a server that does not do its work ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_statement_that_takes_for_ever_is_stopped(database: Database, postgres: Postgres) -> None:
     began = time.monotonic()
     with pytest.raises(Unavailable):
@@ -163,6 +164,7 @@ async def test_who_waits_too_long_for_a_row_is_told(database: Database) -> None:
     await quick.close()
 
 
+@pytest.mark.slow
 async def test_frozen_all_are_told_in_time_and_it_goes_on_when_thawed(small: Database, postgres: Postgres) -> None:
     for use in USES:
         await use(small)
@@ -190,6 +192,7 @@ async def test_frozen_in_the_middle_of_a_transaction_stores_nothing(small: Datab
     assert await noted(small) == []
 
 
+@pytest.mark.slow
 async def test_a_server_that_was_killed_is_met_again_without_a_failure(small: Database, postgres: Postgres) -> None:
     for end in (postgres.kill9, postgres.stop):
         for use in USES:
@@ -206,6 +209,7 @@ async def test_a_server_that_was_killed_is_met_again_without_a_failure(small: Da
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 async def test_backends_that_ended_while_idle_fail_nobody(small: Database, postgres: Postgres) -> None:
     ends = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"  # waits until each is gone
     end_all = f"{ends} WHERE datname = '{small.url.database}'"
@@ -242,6 +246,7 @@ async def test_a_server_that_only_reads_any_longer_is_told_and_left(small: Datab
     assert await noted(small) == [2]
 
 
+@pytest.mark.slow
 async def test_out_of_connections_all_are_told_in_time(small: Database) -> None:
     taken: list[AbstractAsyncContextManager[AsyncSession]] = [
         small.write.begin(timeout=60),
@@ -271,6 +276,7 @@ async def test_waiting_for_a_connection_and_using_it_share_one_budget(database: 
 # --- a server that is not there --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connects", [True, False])
 async def test_a_black_hole_is_told_in_time_however_many_ask(database: Database, connects: bool) -> None:
     """Connections open and nobody speaks; or, with a full backlog, they never open, as behind a firewall."""

@@ -196,6 +196,7 @@ async def test_what_sqlite_undid_by_itself_is_not_gone_on_with(database: Databas
     assert await noted(database) == [5]
 
 
+@pytest.mark.slow
 async def test_while_another_process_writes_writers_are_told_and_reads_go_on(database: Database, path: Path) -> None:
     async with database.write.begin() as db:
         await note(db, 1)
@@ -226,6 +227,7 @@ async def test_while_another_process_writes_writers_are_told_and_reads_go_on(dat
     assert await noted(database) == [1, 2]
 
 
+@pytest.mark.slow
 async def test_while_another_process_lets_nobody_read_all_are_told_and_the_loop_turns(
     database: Database, path: Path
 ) -> None:
@@ -249,6 +251,7 @@ async def test_while_another_process_lets_nobody_read_all_are_told_and_the_loop_
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_long_read_leaves_the_loop_to_others(database: Database) -> None:
     patient = Database(database.url, DatabaseOptions(timeout=60))
 

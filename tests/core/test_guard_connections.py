@@ -86,6 +86,7 @@ async def by_writing(small: Database, number: int) -> None:
 USES: list[Callable[[Database, int], Awaitable[None]]] = [by_statement, by_session, slowly, by_writing]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_interrupts_them_the_pools_get_every_place_back(small: Database, seed: int) -> None:
     chance = random.Random(seed)
@@ -116,6 +117,7 @@ async def test_whatever_interrupts_them_the_pools_get_every_place_back(small: Da
     gc.collect()  # a connection that was forgotten warns, which is an error here
 
 
+@pytest.mark.slow
 async def test_an_overdue_transaction_costs_others_no_connection(small: Database) -> None:
     """It is nobody's fault but its host's: the pool is not thrown away, as after a failover."""
 

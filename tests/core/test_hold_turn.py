@@ -134,6 +134,7 @@ async def test_what_comes_late_neither_stores_anything_nor_touches_what_others_d
         assert checked_out(patient) == 0
 
 
+@pytest.mark.slow
 async def test_a_held_up_loop_makes_no_late_commit(patient: Database) -> None:
     """Then no timer has gone off before the commit is asked for."""
     for late in (nothing_more, another_statement):
@@ -149,6 +150,7 @@ async def test_a_held_up_loop_makes_no_late_commit(patient: Database) -> None:
     assert checked_out(patient) == 0
 
 
+@pytest.mark.slow
 async def test_a_long_statement_is_stopped_at_the_end_of_its_transaction(patient: Database) -> None:
     endless = {
         "sqlite": "INSERT INTO notes (number, text) "
@@ -339,6 +341,7 @@ async def test_many_writers_some_overdue_store_what_they_were_told(patient: Data
     assert checked_out(patient) == 0
 
 
+@pytest.mark.slow
 async def test_a_hosts_route_that_dawdles_is_told_and_sign_up_goes_on(
     app: FastAPI, client: AsyncClient, accounts: Accounts
 ) -> None:

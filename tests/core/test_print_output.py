@@ -170,6 +170,7 @@ def test_progress_says_little_when_work_is_short(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_progress_is_a_bar_with_rate_and_time_left_on_a_terminal() -> None:
     child = (
         "import time; from denizen.core.output import progress\n"

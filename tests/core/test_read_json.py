@@ -88,6 +88,7 @@ def test_any_bytes_are_read_or_refused(document: bytes) -> None:
         read_json(document)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none()

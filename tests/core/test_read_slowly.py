@@ -45,6 +45,7 @@ async def test_values_are_those_of_the_columns_and_bytes_are_bytes(accounts: Acc
     assert [sql for sql in told if "count" in sql]
 
 
+@pytest.mark.slow
 async def test_what_takes_too_long_is_told_and_others_go_on(small: Database) -> None:
     for _ in range(4):
         with pytest.raises(Unavailable):
@@ -53,6 +54,7 @@ async def test_what_takes_too_long_is_told_and_others_go_on(small: Database) -> 
     assert await small.read.slow_rows(Statement(select(literal_column("1")))) == [(1,)]
 
 
+@pytest.mark.slow
 async def test_who_gives_up_takes_no_connection_with_him(database_url: str) -> None:
     database = Database(database_url, DatabaseOptions(pool_size=2, reading_threads=2, slow_timeout=60))
     try:

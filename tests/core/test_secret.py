@@ -41,6 +41,7 @@ def test_every_folder_gets_another_secret(tmp_path: Path) -> None:
     assert len(made) == 3
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_agree(settings: Settings) -> None:
     child = (
         "import sys; from denizen.core.secret import load_secret; from denizen.settings import Settings; "

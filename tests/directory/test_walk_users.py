@@ -99,6 +99,7 @@ async def people(store: Store) -> list[Row]:
 BOUNDED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(asked=lists(), limit=st.sampled_from([1, 2, 3, 7, 11, 75, 76, 1000]))
 async def test_pages_of_any_size_make_up_the_list(
@@ -142,6 +143,7 @@ async def test_ten_thousand_of_one_moment_are_each_shown_once(store: Store, walk
     assert shown == ids(rows)[:: -1 if order_by.startswith("-") else 1]
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=10)
 @given(order_by=st.sampled_from(ORDERS), sign=st.sampled_from(["", "-"]), seed=st.integers(0, 2**32))
 async def test_who_stays_is_shown_once_while_others_come_and_go(

@@ -119,6 +119,7 @@ async def host(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
         await accounts.close()
 
 
+@pytest.mark.slow
 async def test_whatever_a_route_raises_undoes_its_work(host: FastAPI, settings: Settings) -> None:
     (accounts,) = installs_of(host)
     await make_people(settings.database_url, 1)
@@ -143,6 +144,7 @@ async def test_whatever_a_route_raises_undoes_its_work(host: FastAPI, settings: 
     assert checked_out(accounts.database) == 0
 
 
+@pytest.mark.slow
 async def test_five_hundred_requests_leave_no_connection_behind(
     client: AsyncClient, accounts: Accounts, make_key: MakeKey, make_user: MakeUser
 ) -> None:

@@ -101,6 +101,7 @@ async def works_again(server: Served, people: list[str], *, within: float = 5.0)
     return max(answered.seconds for answered in answers)
 
 
+@pytest.mark.slow
 async def test_frozen_everybody_is_told_in_time(server: Served, people: list[str], postgres: Postgres) -> None:
     hashing = await works_again(server, people)
     with postgres.frozen():
@@ -127,6 +128,7 @@ async def test_killed_everybody_is_told_and_it_works_after_the_restart(
     assert (server.process.pid, server.process.poll()) == (pid, None)
 
 
+@pytest.mark.slow
 async def test_connections_that_ended_while_idle_fail_nobody(
     server: Served, people: list[str], postgres: Postgres, database_url: str
 ) -> None:

@@ -100,6 +100,7 @@ ON_BOTH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("database_kind", "rounds"), ON_BOTH, indirect=["database_kind"])
 async def test_nothing_acknowledged_is_lost_with_the_server(database_url: str, tmp_path: Path, rounds: int) -> None:

@@ -158,6 +158,7 @@ def person(number: int) -> dict[str, str]:
     return {"username": f"p{number}", "email": f"p{number}@example.org", "password": "correct horse battery"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [PATIENT], ids=["patient"])  # of many behind one connection the last waits long
 async def test_everything_works_and_nothing_leaks(
     client: AsyncClient, accounts: Accounts, make_key: MakeKey, make_user: MakeUser
@@ -200,6 +201,7 @@ async def test_reads_refuse_to_write(accounts: Accounts) -> None:
     assert await asyncio.to_thread(state_of, database.url) == AS_BEFORE
 
 
+@pytest.mark.slow
 async def test_who_waits_too_long_for_the_one_connection_is_told(accounts: Accounts) -> None:
     url = accounts.database.url
     other = Database(url)

@@ -38,6 +38,7 @@ def synced(database_url: str, synchronous: str, folder: Path) -> int:
     return len(re.findall(r"\b(?:fsync|fdatasync)\(", counts.read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_every_commit_is_synced(database_url: str, tmp_path: Path) -> None:
     if shutil.which("strace") is None:

@@ -94,6 +94,7 @@ async def test_what_is_refused_leaves_the_link_valid(client: AsyncClient, token:
     assert (await client.post(PATH, json=person(token, username="chief"))).status_code == 201
 
 
+@pytest.mark.slow
 async def test_of_twenty_at_once_one_becomes_administrator(client: AsyncClient, token: str) -> None:
     """Single use under parallel redemptions."""
     answers = await asyncio.gather(

@@ -102,6 +102,7 @@ def age_links(folder: Path, by: float) -> None:
         db.execute("UPDATE denizen_one_time_tokens SET expires_at = expires_at - ?", (round(by * 1_000_000),))
 
 
+@pytest.mark.slow
 def test_terminal_shows_the_link_and_no_file_keeps_it(environment: dict[str, str], tmp_path: Path) -> None:
     with on_terminal(environment, tmp_path) as server:
         link = server.wait_for(LINK)
@@ -315,6 +316,7 @@ async def test_servers_share_a_link_for_its_hour_and_make_another_then(
         await other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_twenty_servers_on_postgresql_make_one_link(accounts: Accounts, settings: Settings, clock: Clock) -> None:
     others, shown = [assemble(settings, FEATURES, clock=clock) for _ in range(5)], list[str]()

@@ -28,6 +28,7 @@ OF_OTHERS = {b'{"detail":"Not Found"}', b'{"detail":"Method Not Allowed"}', b"In
 ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database_kind", "count"), [("sqlite", 600)], indirect=["database_kind"])
 async def test_a_host_survives_what_its_accounts_are_sent(database_url: str, tmp_path: Path, count: int) -> None:
     """Under Uvicorn as it comes: header limits and hosts are the host's to see to, all else is ours."""

@@ -190,6 +190,7 @@ async def _get(app: FastAPI, path: str) -> None:
         await client.get(path)
 
 
+@pytest.mark.slow
 def test_operations_of_a_second_install_end_in_its_prefix(settings: Settings) -> None:
     app, alone = FastAPI(), FastAPI()
     for prefix in ("/staff", "/guests", "/guests-", ""):
@@ -226,6 +227,7 @@ def test_installing_twice_under_one_prefix_is_refused_and_changes_nothing(host: 
     assert installs_of(host) == [first]
 
 
+@pytest.mark.slow
 async def test_two_applications_in_one_process_keep_apart(settings_of: MakeSettings) -> None:
     apps = [create_app(settings_of(name), hasher=NullHasher()) for name in ("one", "two")]
 

@@ -190,6 +190,7 @@ class TestRace:
     def overrides(self) -> dict[str, Any]:
         return PATIENT
 
+    @pytest.mark.slow
     async def test_of_twenty_that_accept_at_once_one_does(
         self, client: AsyncClient, accounts: Accounts, invite: Invite
     ) -> None:

@@ -152,6 +152,7 @@ async def test_those_that_ended_are_kept_for_a_month(accounts: Accounts, invite:
             assert await cleaner.run(accounts, db, clock.at, 10) == deleted
 
 
+@pytest.mark.slow
 def test_operator_invites_lists_and_takes_back(command: Command) -> None:
     made = command("invitations", "create", "--role", "admin", "--expires", "12h", "--json").row
     assert made["roles"] == ["admin"]

@@ -66,6 +66,7 @@ class TestHurried:
     def overrides(self) -> dict[str, Any]:
         return {"database_timeout": 2.0, "database_lock_timeout": 0.5}
 
+    @pytest.mark.slow
     async def test_use_that_could_not_be_written_is_written_later(
         self, client: AsyncClient, make_key: MakeKey, accounts: Accounts, clock: Clock
     ) -> None:

@@ -109,6 +109,7 @@ async def test_child_that_is_made_while_its_family_ends_ends_with_it(
     assert not await works(client, {"Authorization": f"Bearer {token}"})
 
 
+@pytest.mark.slow
 async def test_no_child_survives_a_storm_of_makers(
     client: AsyncClient, make_key: MakeKey, make_child: MakeChild
 ) -> None:

@@ -72,6 +72,7 @@ async def test_right_guess_forgets_the_wrong_ones(accounts: Accounts, clock: Clo
     await use_up(accounts)
 
 
+@pytest.mark.slow
 async def test_owner_gets_in_from_where_he_is_known_while_a_stranger_hammers(accounts: Accounts, clock: Clock) -> None:
     """The owner is not locked out by a stranger for ever."""
     await guess_right(accounts, HERE)

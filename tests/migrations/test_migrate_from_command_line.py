@@ -42,6 +42,7 @@ def test_up_twice(empty_url: str, migrate: Migrate) -> None:
     assert second.stdout == ""
 
 
+@pytest.mark.slow
 def test_up_and_down_keep_what_was_there(database_url: str, migrate: Migrate) -> None:
     fill(database_url)
     before, tables = rows(database_url), catalogue(database_url)

@@ -97,6 +97,7 @@ def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
     assert schemes["Sign-in"]["flows"] == {"password": {"scopes": {}, "tokenUrl": "/auth/login"}}
 
 
+@pytest.mark.slow
 def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> None:
     """And that of a second install the other one's."""
     app = FastAPI()

@@ -80,6 +80,7 @@ def test_every_object_in_a_body_is_closed_and_declares_what_it_sets() -> None:
     assert declared <= DECLARED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", [*NEVER, *RARELY])
 async def test_no_write_takes_a_field_that_it_does_not_declare(
     client: AsyncClient, make_person: MakePerson, field: str

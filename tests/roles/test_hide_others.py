@@ -95,6 +95,7 @@ async def test_collections_of_others_are_a_403(client: AsyncClient, make_person:
         assert answer.json()["code"] == "scope_missing"
 
 
+@pytest.mark.slow
 async def test_who_sees_an_account_is_told_what_he_lacks(client: AsyncClient, make_person: MakePerson) -> None:
     reader, other = await make_person("users:read"), await make_person()
 

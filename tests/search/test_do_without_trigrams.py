@@ -51,6 +51,7 @@ def migrated(command: Command) -> str:
     return said.err + said.out
 
 
+@pytest.mark.slow
 async def test_names_are_found_by_their_beginnings_until_an_administrator_helps(
     migrated: str,
     make_user: MakeUser,

@@ -157,6 +157,7 @@ async def test_a_caught_refusal_does_not_take_somebody_out_of_the_index(
     assert await find("ada") == ["ada"]
 
 
+@pytest.mark.slow
 async def test_imported_people_are_found(accounts: Accounts, make_user: MakeUser, find: Find) -> None:
     await make_user(username="ada", email="ada@example.org")
     rows = "username,email,full_name\nada,x@example.org,Taken Name\ngrace,g@example.org,Grace Hopper\n李,,李明\n"
@@ -237,6 +238,7 @@ async def test_what_cannot_be_looked_for_is_refused(admin: AsyncClient, q: str) 
 NAMES = st.text(st.sampled_from("aábBcß 1.-李明щЩ"), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(names=st.lists(NAMES, min_size=1, max_size=6), asked=NAMES)
 @how(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_found_is_whoever_has_every_word_and_nobody_else(

@@ -48,6 +48,7 @@ async def run(accounts: Accounts, statement: str) -> None:
         await db.execute(text(statement))
 
 
+@pytest.mark.slow
 async def test_rebuilt_tables_are_searched_as_before(
     accounts: Accounts, admin: AsyncClient, make_user: MakeUser, find: Find, settings: Settings, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ async def test_a_batch_indexes_whom_it_renames_and_nobody_had_indexed(
     assert await find("countess") == ["ada"]
 
 
+@pytest.mark.slow
 async def test_rebuilding_beside_writers_loses_nobody(
     accounts: Accounts, make_user: MakeUser, admin: AsyncClient, find: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ async def test_rebuilding_beside_writers_loses_nobody(
     assert await find("old") == []
 
 
+@pytest.mark.slow
 async def test_commands_check_and_rebuild(accounts: Accounts, make_user: MakeUser, command: Command) -> None:
     for name in ("ada", "eve"):
         await make_user(username=name)
@@ -170,6 +173,7 @@ async def test_commands_check_and_rebuild(accounts: Accounts, make_user: MakeUse
     assert (again.code, "all are found" in again.out) == (0, True)
 
 
+@pytest.mark.slow
 async def test_users_are_found_on_the_command_line(make_user: MakeUser, command: Command) -> None:
     for name in ("ada", "adam", "eve"):
         await make_user(username=name)
@@ -183,6 +187,7 @@ async def test_users_are_found_on_the_command_line(make_user: MakeUser, command:
     assert (refused.code, "limit alone" in refused.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_an_upgrade_indexes_who_is_there_already(database_url: str, command: Command) -> None:
     runner.downgrade(database_url, "denizen_0001")
     fill(database_url, people=5)

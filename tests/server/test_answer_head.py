@@ -14,6 +14,7 @@ from tests.server.running import Running
 UVICORN = ("uvicorn", "tests.hostile.host:app", "--log-level", "warning")
 
 
+@pytest.mark.slow
 def test_next_answer_on_the_connection_begins_where_it_should(server: Running) -> None:
     heads = [
         f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -40,6 +41,7 @@ def test_next_answer_on_the_connection_begins_where_it_should(server: Running) -
     assert connection.get("/headers").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("denizen", "serve"), UVICORN, (*UVICORN, "--http", "h11")])
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_head_says_what_get_says(database_url: str, tmp_path: Path, command: tuple[str, ...]) -> None:

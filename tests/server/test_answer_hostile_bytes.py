@@ -113,6 +113,7 @@ def test_forwarded_headers_of_strangers_are_not_believed(connection: Connection)
     assert "6.6.6.6" not in answer.json()
 
 
+@pytest.mark.slow
 def test_thousands_of_hostile_requests_leave_the_server_well(server: Running) -> None:
     bodies = [b"[" * 1000, b'{"a":' * 500, b"\xff\xfe{\x00}\x00", b'{"text":NaN}', b"9" * 5000, b"\x00" * 100]
     connection = server.connect()

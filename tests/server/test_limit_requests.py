@@ -153,6 +153,7 @@ def test_body_that_trickles_is_408(server: Running) -> None:
     assert connection.trickle("x", every=0.1).answer().status == 408
 
 
+@pytest.mark.slow
 def test_slow_answer_is_not_the_clients_fault(server: Running) -> None:
     connection = server.connect()
 
@@ -206,6 +207,7 @@ def test_trailers_do_not_become_headers(server: Running) -> None:
     assert connection.answer().json() == ["host", "transfer-encoding"]
 
 
+@pytest.mark.slow
 def test_two_hundred_half_open_connections_leave_room(tmp_path: Path) -> None:
     with running(tmp_path, limits={"header_timeout": 60}) as server:
         for _ in range(200):
@@ -217,6 +219,7 @@ def test_two_hundred_half_open_connections_leave_room(tmp_path: Path) -> None:
         assert not server.connections[0].is_closed(within=0.1)
 
 
+@pytest.mark.slow
 def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> None:
     with running(tmp_path, limits={"max_connections": 3}) as server:
         for _ in range(3):
@@ -233,6 +236,7 @@ def test_beyond_the_most_connections_only_health_is_answered(tmp_path: Path) -> 
         assert server.connect().is_closed(within=5)
 
 
+@pytest.mark.slow
 def test_longest_idle_connection_makes_room(tmp_path: Path) -> None:
     with running(tmp_path, limits={"max_connections": 3}) as server:
         time.sleep(1)  # until the server has noticed that the probe of its start is gone

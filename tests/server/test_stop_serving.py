@@ -13,6 +13,7 @@ import pytest
 from tests.server.running import Answer, Connection, running
 
 
+@pytest.mark.slow
 def test_idle_server_stops_at_once_with_status_0(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         assert server.connect().get("/healthz").status == 200
@@ -58,6 +59,7 @@ def test_request_begun_on_a_kept_connection_while_stopping_is_503(tmp_path: Path
         assert server.process.wait(15) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 def test_half_a_body_a_hanging_request_and_an_endless_answer_do_not_keep_it(tmp_path: Path) -> None:
     with running(tmp_path, limits={"grace": 1.0}) as server:
@@ -88,6 +90,7 @@ def test_request_that_ignores_its_end_is_ended_with_the_process(tmp_path: Path) 
     assert server.events()[-1]["event"] == "stopped_hard"
 
 
+@pytest.mark.slow
 def test_interrupt_from_the_keyboard_stops_it_without_a_traceback(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         server.process.send_signal(signal.SIGINT)
@@ -96,6 +99,7 @@ def test_interrupt_from_the_keyboard_stops_it_without_a_traceback(tmp_path: Path
         assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_address_that_is_taken_is_told(tmp_path: Path) -> None:
     with (
         running(tmp_path) as server,

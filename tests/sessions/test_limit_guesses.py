@@ -62,6 +62,7 @@ async def test_unknown_name_is_slowed_down_alike(client: AsyncClient, ada: dict[
     assert await seen("ada") == await seen("nobody")
 
 
+@pytest.mark.slow
 async def test_owner_gets_in_from_a_known_address_while_a_stranger_hammers(
     app: FastAPI, client: AsyncClient, sign_in: SignIn, clock: Clock
 ) -> None:
@@ -94,6 +95,7 @@ async def test_owner_gets_in_from_an_unknown_address_once_he_has_waited(
         assert (await login(anywhere)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_parallel_guesses_tell_no_more_than_one_after_the_other(client: AsyncClient, ada: dict[str, Any]) -> None:
     answers = await asyncio.gather(*(login(client, SPELLINGS[n % 4], f"wrong {n}") for n in range(30)))
 

@@ -56,6 +56,7 @@ async def test_processes_that_rotate_at_once_make_one_key(another: Another) -> N
     assert await stored(processes[0]) == 2
 
 
+@pytest.mark.slow
 async def test_no_valid_request_fails_while_keys_change(
     accounts: Accounts, another: Another, client: AsyncClient, clock: Clock
 ) -> None:

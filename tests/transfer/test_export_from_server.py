@@ -131,6 +131,7 @@ async def test_client_that_goes_away_ends_the_reading(accounts: Accounts, databa
         assert "never retrieved" not in server.log
 
 
+@pytest.mark.slow
 async def test_head_leaves_the_connection_for_the_next_request(
     accounts: Accounts, database_url: str, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ async def test_hashes_need_their_scope_too(client: AsyncClient, make_key: MakeKe
     assert f'"{HASH}"\r\n' in in_csv.text
 
 
+@pytest.mark.slow
 async def test_head_reads_the_first_parts_alone(admin: AsyncClient, accounts: Accounts) -> None:
     await crowd(accounts, 4 * EXPORT_BATCH)
     await admin.get("/users/")

@@ -124,6 +124,7 @@ async def there_and_back(settings: Settings, rows: Sequence[Account], form: Form
         await accounts.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_any_accounts_come_back_as_they_were(settings: Settings, form: Format) -> None:

@@ -194,6 +194,7 @@ async def test_of_many_with_one_key_at_once_one_imports(admin: AsyncClient, stor
     assert len(await stored()) == 2
 
 
+@pytest.mark.slow
 async def test_an_import_that_failed_goes_on_under_its_key(
     admin: AsyncClient, accounts: Accounts, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ async def test_whatever_finds_him(client: AsyncClient, make_person: MakePerson, 
     assert _told(refused) == ["beyond_caller"]
 
 
+@pytest.mark.slow
 async def test_hash_of_somebody_who_may_do_more_is_not_replaced(client: AsyncClient, make_person: MakePerson) -> None:
     clerk, root = await make_person(*IMPORTER), await make_person(roles=["admin"])
     chosen = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
@@ -181,6 +182,7 @@ async def test_roles_in_a_file_take_the_right_to_give_them(client: AsyncClient, 
     assert _told(refused) == ["roles_not_allowed", "created"]
 
 
+@pytest.mark.slow
 async def test_import_leaves_the_last_administrator(client: AsyncClient, make_person: MakePerson) -> None:
     people, by = [await make_person(roles=["admin"]) for _ in range(3)], await make_person("*")
     await make_person(roles=["admin"], is_active=False)

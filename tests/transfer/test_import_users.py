@@ -328,6 +328,7 @@ async def test_two_imports_of_one_file_create_each_account_once(bring_in: BringI
     assert {result.code for result in first + second} == {None, "email_taken"}
 
 
+@pytest.mark.slow
 async def test_other_writers_come_in_between(accounts: Accounts, stored: Stored) -> None:
     """Somebody who writes one thing after the other meanwhile waits for one batch at a time, not for the whole."""
     data = b"username\n" + b"".join(b"user%d\n" % n for n in range(3000))
@@ -352,6 +353,7 @@ async def test_other_writers_come_in_between(accounts: Accounts, stored: Stored)
     assert max(waits) < 2
 
 
+@pytest.mark.slow
 async def test_a_lost_deadlock_is_tried_again(
     bring_in: BringIn, stored: Stored, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,7 @@ def test_no_quotes_and_line_ends_make_it_stumble(parts: list[bytes], size: int) 
     assert read(data, size=size) == read(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [b'x","y\n', b'"""x\n', b'""x\n', b'"\n', b'","\n', b'a,"b\n', b'"a\n,\n'],
@@ -301,6 +302,7 @@ def test_files_made_to_be_slow_are_not(line: bytes) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_line_or_an_open_quote() -> None:
     reader = CsvReader()
     list(reader.feed(b"email,full_name\n"))

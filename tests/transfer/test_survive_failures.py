@@ -34,6 +34,7 @@ def people(count: int) -> bytes:
     return b"username,email\n" + b"".join(b"user%d,user%d@example.org\n" % (n, n) for n in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_full_disk_leaves_whole_batches(accounts: Accounts, bring_in: BringIn, stored: Stored) -> None:
     async def limit(pages: int) -> None:
@@ -60,6 +61,7 @@ async def test_a_full_disk_leaves_whole_batches(accounts: Accounts, bring_in: Br
     assert len(await stored()) == 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_what_a_full_disk_stopped_goes_on_once_there_is_room(accounts: Accounts, stored: Stored) -> None:
     async def limit(pages: int) -> None:
@@ -91,6 +93,7 @@ async def test_what_a_full_disk_stopped_goes_on_once_there_is_room(accounts: Acc
     assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
 
 
+@pytest.mark.slow
 async def test_no_room_for_temporary_files_is_told_and_the_import_goes_on_once_there_is(
     accounts: Accounts, stored: Stored
 ) -> None:
@@ -115,6 +118,7 @@ async def test_no_room_for_temporary_files_is_told_and_the_import_goes_on_once_t
     assert [user["username"] for user in await stored()] == [f"user{n}" for n in range(5000)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["longer", "shorter", "other"])
 async def test_a_file_that_changes_while_it_is_read_ends_its_import(
     accounts: Accounts, stored: Stored, tmp_path: Path, change: str

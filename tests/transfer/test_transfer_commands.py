@@ -37,6 +37,7 @@ def test_a_good_file_ends_with_0_and_a_summary(command: Command, good: str) -> N
     assert [row["username"] for row in command("users", "list", "--json").rows] == ["ada", "grace"]
 
 
+@pytest.mark.slow
 def test_a_file_may_have_any_name(denizen: Run, command: Command, database_url: str, tmp_path: Path) -> None:
     """One that Latin-1 was the encoding of, say: the database and the terminal are shown what can be shown of it."""
     name = os.fsencode(tmp_path) + b"/l\xe9ute.csv"

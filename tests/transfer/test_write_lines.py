@@ -85,6 +85,7 @@ async def assert_alike(accounts: Accounts, rows: Sequence[Account]) -> None:
         assert exported == (writer.begin() + writer.write(values)).encode()
 
 
+@pytest.mark.slow
 async def test_every_character_is_written_alike(accounts: Accounts) -> None:
     shapes = ("{}", "{}x", "x{}y", "'{}", "''{}", "{0}{0}")
     texts = ["", *(shape.format(each) for each in PLAIN for shape in shapes)]

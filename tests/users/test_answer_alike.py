@@ -101,6 +101,7 @@ values = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_every_question_is_read_the_same(client: AsyncClient, plain: AsyncClient, make_key: MakeKey) -> None:
     headers = SAME | await make_key(Scope.USERS_READ)

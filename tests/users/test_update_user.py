@@ -247,6 +247,7 @@ async def test_any_of_several_versions_may_be_changed(admin: AsyncClient, make_u
     assert (await admin.delete(path, headers={"If-Match": '"7", "8"'})).status_code == 204
 
 
+@pytest.mark.slow
 async def test_list_of_versions_that_names_no_present_one_changes_nothing(
     admin: AsyncClient, make_user: MakeUser
 ) -> None:
