@@ -83,6 +83,29 @@ class Person:
 MakePerson = Callable[..., Awaitable[Person]]
 
 
+ALIKE = (
+    "tests/cli/",
+    "tests/hostile/",
+    "tests/roles/test_define_roles.py",
+    "tests/search/test_find_users.py",
+    "tests/transfer/test_export_",
+    "tests/transfer/test_import_over_http.py",
+    "tests/transfer/test_import_users.py",
+    "tests/transfer/test_import_worst_files.py",
+    "tests/transfer/test_resume_import.py",
+    "tests/transfer/test_transfer_commands.py",
+)
+"""Tests of what is decided before a database is asked: both are held to it, PostgreSQL among the slow tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put that half among the slow tests."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        if given is not None and given.params.get("database_kind") == "postgresql" and item.nodeid.startswith(ALIKE):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     """Let the collector of garbage look at what tests make, and not at the modules over and over again: that takes a
     sixth of the time of all tests.

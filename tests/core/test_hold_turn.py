@@ -322,6 +322,7 @@ class Writers:
                 self.stored.update(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_many_writers_some_overdue_store_what_they_were_told(patient: Database, seed: int) -> None:
     """Whatever it is that ends them: each has all or nothing in, and all if and only if nobody said otherwise."""

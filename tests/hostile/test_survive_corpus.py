@@ -130,6 +130,7 @@ def memory_of(server: Served) -> int:
     ],
     indirect=["database_kind"],
 )
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_server_survives_all_of_it(database_url: str, tmp_path: Path, count: int) -> None:
     people = await make_people(database_url, 20)
