@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
-from tests.conftest import MakeKey, MakeUser
+from denizen.users.states import erase_due
+from tests.conftest import Clock, MakeKey, MakeUser
 
 
 @pytest.fixture
@@ -165,3 +166,27 @@ async def test_dry_run_asks_what_the_deletion_asks_and_does_nothing(
     await admin.delete(path)
     assert (await admin.delete(f"{path}?dry_run=true")).status_code == 404
     assert (await admin.delete(f"{path}?dry_run=true&erase=true")).status_code == 200
+
+
+async def test_foreign_keys_that_wait_for_the_commit_are_heeded_before(
+    admin: AsyncClient, ada: dict[str, Any], make_user: MakeUser, accounts: Accounts, clock: Clock
+) -> None:
+    """At the deletion, at the erasure at once, and by the cleaner, whom one account does not keep from the others."""
+    eve = await make_user(username="eve")
+    await write(
+        accounts,
+        """CREATE TABLE late (owner {uuid} REFERENCES denizen_users (id) DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO late VALUES ({ada})""",
+    )
+
+    refused = [(await admin.delete(f"/users/{ada['id']}{asked}")).json()["code"] for asked in ("", "?erase=true")]
+    await write(accounts, "DELETE FROM late")
+    for user in (ada, eve):
+        assert (await admin.delete(f"/users/{user['id']}")).status_code == 204
+    await write(accounts, "INSERT INTO late VALUES ({ada})")
+    clock.turn(days=30)
+    async with accounts.writing() as db:
+        erased = await erase_due(accounts, db, accounts.clock(), 10)
+
+    assert (refused, erased) == (["user_in_use"] * 2, 1)
+    assert await count(accounts, "late") == 1

@@ -61,6 +61,12 @@ _ACTIONS: Final[dict[str, OnDelete]] = {
     "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT", "r": "RESTRICT", "a": "NO ACTION"
 }  # fmt: skip
 
+_DEFERRED: Final = {
+    "postgresql": "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND condeferred)",
+    "sqlite": "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%INITIALLY%DEFERRED%')",
+}
+"""SQLite tells it nowhere but in the statement that made the table."""
+
 _SQLITE_REFERENCES = """
 SELECT found.name, keys.id, keys."table", keys."from", keys."to", keys.on_delete
   FROM sqlite_master AS found JOIN pragma_foreign_key_list(found.name) AS keys
@@ -86,6 +92,12 @@ async def read_catalogue(db: AsyncSession, start: str) -> Catalogue:
     """
     connection = await db.connection()
     return await (_read_postgresql if connection.dialect.name == "postgresql" else _read_sqlite)(db, start)
+
+
+async def has_deferred(db: AsyncSession) -> bool:
+    """Whether there is a foreign key anywhere that is heeded only at the commit. On SQLite, whether one may be."""
+    connection = await db.connection()
+    return bool(await db.scalar(text(_DEFERRED[connection.dialect.name])))
 
 
 async def list_start(

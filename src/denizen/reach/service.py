@@ -37,6 +37,23 @@ async def find_reach(db: AsyncSession, table: str, column: str, value: UUID) -> 
     return search.told()
 
 
+async def is_kept_at_commit(db: AsyncSession, table: str, column: str, value: UUID) -> bool:
+    """Whether rows that refer to one would keep it, and the database say so only at the commit: too late to be told
+    from other reasons, and for all else in the transaction.
+
+    Args:
+        db, table, column, value: as `find_reach`.
+    """
+    if not await crud.has_deferred(db):
+        return False
+    return is_refused(await find_reach(db, table, column, value))
+
+
+def is_refused(reached: Iterable[ReachedTable]) -> bool:
+    """Whether there are rows that keep the deletion from being done."""
+    return any(each.action == "refused" and each.rows for each in reached)
+
+
 class _Search:
     """One walk along the foreign keys.
 

@@ -51,6 +51,7 @@ _OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
 _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton", "suspension_reason"})
 _INSERT = _TABLE.insert()
+KEPT = "Something else that is stored belongs to this account, and has to go first."
 CHANGED = "The account has changed since you read it. Read it again, then decide anew."
 _RESTORE = (
     _TABLE.update()
@@ -313,7 +314,7 @@ async def erasing(db: AsyncSession) -> AsyncIterator[None]:
         async with db.begin_nested():
             yield
     except IntegrityError as error:
-        raise UserInUse("Something else that is stored belongs to this account, and has to go first.") from error
+        raise UserInUse(KEPT) from error
 
 
 class _Undone(Exception):

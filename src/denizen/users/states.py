@@ -17,7 +17,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.errors import Invalid
 from denizen.core.events import check_session, guard, record
-from denizen.reach.service import find_reach
+from denizen.reach.service import find_reach, is_kept_at_commit, is_refused
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import crud, plans
@@ -128,6 +128,7 @@ async def delete_user(
         await erase_user(db, user_id, versions=None)
         return None
     await crud.check_erasable(db, user_id)
+    await _check_commit(db, user_id)
     values = {"deleted_at": at, "erase_at": at + grace}
     await crud.update_user(db, user_id, values, versions=None, at=at)
     await search.delete_entry(db, user_id)
@@ -168,7 +169,7 @@ async def plan_deletion(
     tables = await find_reach(db, User.__tablename__, "id", user_id)
     return Deletion(
         erased_at=at if at_once else at + grace,
-        refused=any(each.action == "refused" and each.rows for each in tables),
+        refused=is_refused(tables),
         tables=tables,
     )
 
@@ -214,6 +215,7 @@ async def erase_user(
     check_session(db)
     number = await search.get_number(db, user_id)
     was_hidden = await crud.hold_user(db, user_id, versions=versions, hidden=hidden)
+    await _check_commit(db, user_id)
     async with crud.erasing(db):
         if not was_hidden:
             # Told before it is done, while what belongs to the account is there: who hears of it sees its roles.
@@ -221,6 +223,16 @@ async def erase_user(
         await crud.delete_user(db, user_id)
     await search.forget_number(db, number)
     await record(db, UserErased(user_id))
+
+
+async def _check_commit(db: AsyncSession, user_id: UUID) -> None:
+    """Refuse an erasure that only the commit would: nobody could be told why, and of many erasures none would be made.
+
+    Raises:
+        UserInUse: rows that are not ours keep the account.
+    """
+    if await is_kept_at_commit(db, User.__tablename__, "id", user_id):
+        raise UserInUse(crud.KEPT)
 
 
 _AT_ONCE: Final = 100
