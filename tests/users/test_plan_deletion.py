@@ -190,3 +190,32 @@ async def test_foreign_keys_that_wait_for_the_commit_are_heeded_before(
 
     assert (refused, erased) == (["user_in_use"] * 2, 1)
     assert await count(accounts, "late") == 1
+
+
+async def test_tables_of_every_make_are_counted(admin: AsyncClient, ada: dict[str, Any], accounts: Accounts) -> None:
+    """In other schemas and in partitions, without a primary key, with keys that JSON has no word for."""
+    on_sqlite = accounts.database.kind == "sqlite"
+    await write(
+        accounts,
+        """CREATE TABLE Blobs (k BLOB PRIMARY KEY, owner TEXT REFERENCES Denizen_Users ON DELETE CASCADE) WITHOUT ROWID;
+        CREATE TABLE kids (k BLOB REFERENCES blobs ON DELETE CASCADE);
+        INSERT INTO blobs SELECT x'00ff', {ada};
+        INSERT INTO kids SELECT x'00ff'"""
+        if on_sqlite
+        else """CREATE SCHEMA other;
+        CREATE TYPE mood AS ENUM ('a', 'b');
+        CREATE TABLE other.parts (m mood, d numeric, owner uuid REFERENCES denizen_users (id) ON DELETE CASCADE,
+          PRIMARY KEY (m, d)) PARTITION BY LIST (m);
+        CREATE TABLE other.parts_a PARTITION OF other.parts FOR VALUES IN ('a');
+        CREATE TABLE kids (m mood, d numeric, FOREIGN KEY (m, d) REFERENCES other.parts ON DELETE SET NULL);
+        INSERT INTO other.parts VALUES ('a', 1.50, {ada});
+        INSERT INTO kids VALUES ('a', 1.5)""",
+    )
+
+    plan = (await admin.delete(f"/users/{ada['id']}?dry_run=true")).json()
+
+    assert reached(plan) == (
+        {("Blobs", 1, "deleted"), ("kids", 1, "deleted")}
+        if on_sqlite
+        else {("other.parts", 1, "deleted"), ("kids", 1, "emptied")}
+    )
