@@ -151,3 +151,15 @@ def test_import_that_changes_an_address_takes_its_proof_away(command: Command, a
     assert upsert('{"username": "ada", "email": "ADA@example.org"}') == then
     assert upsert('{"username": "ada", "email": "countess@example.org"}') is None
     assert upsert(f'{{"username": "ada", "email": "a@example.org", "email_verified_at": "{then}"}}') == then
+
+
+def test_dry_run_shows_what_a_deletion_reaches(command: Command, ada: str) -> None:
+    """Without asking, and nothing is done."""
+    shown = command("users", "delete", "ada", "--dry-run")
+    told = command("users", "delete", "ada", "--dry-run", "--erase", "--json").row
+
+    assert "denizen_users" in shown.out
+    assert "ON DELETE CASCADE" in " ".join(shown.out.split())
+    assert "It would be erased at" in shown.err
+    assert (told["refused"], told["tables"][0]["table"], told["tables"][0]["rows"]) == (False, "denizen_users", 1)
+    assert command("users", "show", "ada", "--json").row["id"] == ada

@@ -27,7 +27,7 @@ SECTION = re.compile(r"^## (.+)\n((?:(?!^## ).*\n)*)", re.MULTILINE)
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 EXAMPLES = {
-    "pets": ("Install", "In your routes", "Your rows and ours in one transaction"),
+    "pets": ("Install", "In your routes", "Your rows and ours in one transaction", "Tables of your own"),
     "hooks": ("Install", "When something happens to an account"),
     "notes": ("Install", "Permissions of your own"),
     "several": ("Several installs in one application",),

@@ -25,7 +25,7 @@ from denizen.client.calls import (
 from denizen.client.errors import AnswerInvalid
 from denizen.directory.schemas import Order
 from denizen.signup.schemas import Registration, SignUpConfirm
-from denizen.users.schemas import OwnUpdate, SignUpAsked, UserCreate, UserRead, UserUpdate
+from denizen.users.schemas import Deletion, OwnUpdate, SignUpAsked, UserCreate, UserRead, UserUpdate
 
 
 class UserFilters(TypedDict, total=False):
@@ -48,7 +48,12 @@ class UserFilters(TypedDict, total=False):
 
 _page = reads_page(UserRead)
 _user = reads(UserRead)
+_deletion = reads(Deletion)
 _accepted = reads(Accepted)
+
+
+def _planned(answer: Answer) -> Deletion | None:
+    return _deletion(answer) if answer.status == 200 else None
 
 
 def _made(answer: Answer) -> UserRead:
@@ -118,9 +123,14 @@ def update_user(user_id: Id, data: UserUpdate, *, if_version: int | None = None)
     return send("PATCH", f"/users/{part(user_id)}", _user, data, if_version=if_version)
 
 
-def delete_user(user_id: Id, *, erase: bool | None = None, if_version: int | None = None) -> Call[None]:
-    """Hide an account and erase it later; with `erase`, at once and for good."""
-    return send("DELETE", f"/users/{part(user_id)}", nothing, if_version=if_version, erase=erase)
+def delete_user(
+    user_id: Id, *, erase: bool | None = None, dry_run: bool | None = None, if_version: int | None = None
+) -> Call[Deletion | None]:
+    """Hide an account and erase it later; with `erase`, at once and for good. With `dry_run`, only tell which rows of
+    which tables that reaches; else give `None`.
+    """
+    asked = {"erase": erase, "dry_run": dry_run}
+    return send("DELETE", f"/users/{part(user_id)}", _planned, if_version=if_version, **asked)
 
 
 def suspend_user(user_id: Id, *, reason: str | None = None, until: datetime | None = None) -> Call[UserRead]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from denizen.core.accounts import Accounts
 from denizen.core.commands import Json, Output, command, confirm, open_accounts
 from denizen.users import crud, states
 from denizen.users.models import User
@@ -76,6 +77,9 @@ async def unsuspend(who: Who, as_json: Json = False) -> None:
 async def delete(
     who: Who,
     erase: Annotated[bool, typer.Option("--erase", help="For good, and at once.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show which rows of which tables it reaches.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -84,15 +88,42 @@ async def delete(
     With --erase it is erased now, one that waits for that too.
 
     Example: denizen users delete ada@example.org
+
+    Example: denizen users delete ada --dry-run
     """
     async with open_accounts() as accounts:
         async with accounts.database.read.session() as db:
             user = await crud.find_user(db, who, deleted=erase)
+        if dry_run:
+            await _show_deletion(accounts, user, Output(as_json), erase=erase)
+            return
         for_good = erase or not accounts.settings.delete_grace
         confirm(f"{'Erase' if for_good else 'Delete'} {user.username or user.email} ({user.id})?", yes=yes)
         async with accounts.writing() as db:
             at = await states.delete_user(accounts, db, user.id, versions=None, at=accounts.clock(), erase=erase)
         Output(as_json).row({"id": user.id, "deleted": True, "erase_at": at}, title="Erased" if for_good else "Deleted")
+
+
+async def _show_deletion(accounts: Accounts, user: User, out: Output, *, erase: bool) -> None:
+    """Print what deleting an account would do, a line for each table; with `--json` the whole as one line."""
+    async with accounts.database.read.slow() as db:
+        accounts.adopt(db)
+        plan = await states.plan_deletion(accounts, db, user.id, versions=None, at=accounts.clock(), erase=erase)
+    if out.json:
+        out.row(plan)
+        return
+    rows = [
+        {
+            "table": each.table,
+            "rows": f"{each.rows} or more" if each.more else each.rows,
+            "action": each.action,
+            "via": [f"({', '.join(way.columns)}) to {way.references}, ON DELETE {way.on_delete}" for way in each.via],
+        }
+        for each in plan.tables
+    ]
+    out.table(rows, columns=("table", "rows", "action", "via"))
+    when = f"It would be erased at {plan.erased_at:%Y-%m-%d %H:%M:%S}Z."
+    out.say("It would be refused: rows of other tables keep the account." if plan.refused else when)
 
 
 @app.command()

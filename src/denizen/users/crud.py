@@ -51,7 +51,8 @@ _OWN = and_(_ANY, _HERE)
 _VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
 _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton", "suspension_reason"})
 _INSERT = _TABLE.insert()
-_CHANGED = "The account has changed since you read it. Read it again, then decide anew."
+KEPT = "Something else that is stored belongs to this account, and has to go first."
+CHANGED = "The account has changed since you read it. Read it again, then decide anew."
 _RESTORE = (
     _TABLE.update()
     .where(_ANY, _TABLE.c.deleted_at.is_not(None))
@@ -217,7 +218,7 @@ async def hold_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[in
     if row is None or (row.deleted_at is not None and not hidden):
         raise UserNotFound("User not found")
     if versions is not None and row.version not in versions:
-        raise UserChanged(_CHANGED)
+        raise UserChanged(CHANGED)
     return row.deleted_at is not None
 
 
@@ -313,7 +314,7 @@ async def erasing(db: AsyncSession) -> AsyncIterator[None]:
         async with db.begin_nested():
             yield
     except IntegrityError as error:
-        raise UserInUse("Something else that is stored belongs to this account, and has to go first.") from error
+        raise UserInUse(KEPT) from error
 
 
 class _Undone(Exception):
@@ -354,7 +355,7 @@ async def _explain_miss(
     query = select(User.id).where(User.id == user_id, User.deleted_at.is_(None))
     if versions is None or (await db.execute(query)).one_or_none() is None:
         return UserNotFound("User not found")
-    return UserChanged(_CHANGED)
+    return UserChanged(CHANGED)
 
 
 async def read_user(reads: Reader, user_id: UUID) -> Row:

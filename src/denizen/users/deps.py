@@ -8,13 +8,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.auth import Caller, CredentialsInvalid, Scope, ScopeMissing, SessionNeeded
-from denizen.core.deps import Bearer, Which, home_of
+from denizen.core.deps import Bearer, Which, accounts_of, home_of
 from denizen.core.origin import CALLER
 from denizen.users.errors import UserNotFound
 from denizen.users.schemas import UserRead
@@ -125,3 +129,33 @@ CanWriteUser = Annotated[Caller, Depends(OneBearer(Scope.USERS_WRITE))]
 def sees_others(caller: Caller) -> bool:
     """Whether somebody may know which accounts there are."""
     return caller.may(Scope.USERS_READ) or caller.may(Scope.USERS_WRITE)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The session of an act that may be tried out.
+
+    Attributes:
+        db: it reads where the act is only tried, and writes otherwise.
+        dry: whether it is.
+    """
+
+    db: AsyncSession
+    dry: bool
+
+
+async def trial_of(
+    request: Request,
+    dry_run: Annotated[
+        bool, Query(description="Delete nothing: a 200 that tells what would be. Takes `users:write`.")
+    ] = False,
+) -> AsyncIterator[Trial]:
+    """Open the session; a dry run holds up nobody who writes, and its connection refuses to."""
+    accounts = accounts_of(request)
+    opened: AbstractAsyncContextManager[AsyncSession] = accounts.database.read.slow() if dry_run else accounts.writing()
+    async with opened as db:
+        accounts.adopt(db)
+        yield Trial(db, dry_run)
+
+
+MaybeDry = Annotated[Trial, Depends(trial_of, scope="function")]

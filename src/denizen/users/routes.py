@@ -31,7 +31,7 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
 from denizen.users import crud, service, states
-from denizen.users.deps import CanWriteUser, CurrentPerson, must_reach, own_id
+from denizen.users.deps import CanWriteUser, CurrentPerson, MaybeDry, must_reach, own_id
 from denizen.users.errors import (
     EmailTaken,
     ExternalIdTaken,
@@ -45,6 +45,7 @@ from denizen.users.errors import (
 )
 from denizen.users.schemas import (
     SIGN_UP_ASKED,
+    Deletion,
     OwnUpdate,
     SignUpAsked,
     Suspension,
@@ -273,24 +274,35 @@ async def update_user(
     status_code=204,
     operation_id="delete_user",
     summary="Delete an account",
-    responses=responses(*_AUTH, *_OTHERS, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
+    responses={
+        200: {"model": Deletion, "description": "What would be deleted: the answer to `dry_run`."},
+        **responses(*_AUTH, *_OTHERS, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
+    },
 )
 async def delete_user(
     accounts: Here,
     caller: CurrentCaller,
     user_id: UserId,
     versions: Versions,
-    db: Db,
+    trial: MaybeDry,
     at: Now,
     erase: Annotated[bool, Query(description="At once and for good; also an account that is deleted already.")] = False,
-) -> None:
+) -> Response:
     """Hide an account, end its sign-ins, and erase it once `DENIZEN_DELETE_GRACE` is over; until then it can be
     restored and its names stay taken. One's own as `DELETE /users/me`.
+
+    With `dry_run` nothing is done: the answer is which rows of which tables it would reach, those of other
+    applications in the same database too, and what would happen to them.
     """
     must_reach(caller, user_id, Scope.USERS_WRITE)
-    if erase:
+    if erase or trial.dry:
         caller.must(Scope.USERS_WRITE)
-    await states.delete_user(accounts, db, user_id, versions=versions, at=at, caller=caller, erase=erase)
+    asked: dict[str, Any] = {"versions": versions, "at": at, "caller": caller, "erase": erase}
+    if trial.dry:
+        plan = await states.plan_deletion(accounts, trial.db, user_id, **asked)
+        return Response(plan.model_dump_json(), media_type="application/json")
+    await states.delete_user(accounts, trial.db, user_id, **asked)
+    return Response(status_code=204)
 
 
 @router.post(

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError, to_json
 from denizen.core.bounds import MAX_REASON_LENGTH
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
 from denizen.core.text import Instant, Storable
+from denizen.reach.schemas import ReachedTable
 
 # How long names and passwords may be is for `core` to judge, which counts after normalising and tells the limit that
 # holds; here it is documented.
@@ -179,6 +180,17 @@ class UserRead(BaseModel):
     created_at: datetime
     updated_at: datetime
     version: Annotated[int, Field(description="Counts the changes; the `ETag` of the account.")]
+
+
+class Deletion(BaseModel):
+    """What deleting an account would do."""
+
+    erased_at: Annotated[datetime, Field(description="When it would be erased: the answer's own time for at once.")]
+    refused: Annotated[bool, Field(description="Whether it would be a 409 `user_in_use`.")]
+    tables: Annotated[
+        list[ReachedTable],
+        Field(description="What the database would do at the erasure, by its foreign keys; the account itself first."),
+    ]
 
 
 READ_FIELDS = tuple(UserRead.model_fields)

@@ -5,9 +5,10 @@ Who may is asked as in `service`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,13 +17,15 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller
 from denizen.core.errors import Invalid
 from denizen.core.events import check_session, guard, record
+from denizen.reach.service import find_reach, is_kept_at_commit, is_refused
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
 from denizen.users import crud, plans
 from denizen.users.crud import Row
-from denizen.users.errors import UserInUse
+from denizen.users.errors import UserChanged, UserInUse, UserNotFound
 from denizen.users.events import UserDeleted, UserErased, UserRestored, UserSuspended, UserUnsuspended
-from denizen.users.schemas import READ_FIELDS
+from denizen.users.models import User
+from denizen.users.schemas import READ_FIELDS, Deletion
 
 
 async def suspend_user(
@@ -121,16 +124,59 @@ async def delete_user(
         await erase_user(db, user_id, versions=versions, hidden=erase)
         return None
     held = dict(zip(READ_FIELDS, await crud.lock_user(db, user_id, versions=versions), strict=True))
-    unproved = held["email"] is not None and held["email_verified_at"] is None
-    if unproved and caller is not None and caller.is_self(user_id):
+    if _is_leaving_unproved(held, caller):
         await erase_user(db, user_id, versions=None)
         return None
     await crud.check_erasable(db, user_id)
+    await _check_commit(db, user_id)
     values = {"deleted_at": at, "erase_at": at + grace}
     await crud.update_user(db, user_id, values, versions=None, at=at)
     await search.delete_entry(db, user_id)
     await record(db, UserDeleted(user_id, at + grace))
     return at + grace
+
+
+async def plan_deletion(
+    accounts: Accounts,
+    db: AsyncSession,
+    user_id: UUID,
+    *,
+    versions: AbstractSet[int] | None,
+    at: datetime,
+    caller: Caller | None = None,
+    erase: bool = False,
+) -> Deletion:
+    """Tell what `delete_user` would do to which rows of which tables, a host's too, and do none of it.
+
+    Args:
+        accounts, user_id, versions, at, caller, erase: as `delete_user`.
+        db: any session; nothing is written.
+
+    Raises:
+        As `delete_user`, but for `UserInUse`, which the answer tells of.
+    """
+    plans.not_in_anothers_place(caller)
+    if caller is not None and caller.is_self(user_id):
+        plans.must_be_fresh(accounts, caller, at=at)
+    await guard(db, caller, [user_id])
+    held = await crud.describe_user(db, user_id)
+    if held["deleted_at"] is not None and not erase:
+        raise UserNotFound("User not found")
+    if versions is not None and held["version"] not in versions:
+        raise UserChanged(crud.CHANGED)
+    grace = timedelta(seconds=accounts.settings.delete_grace)
+    at_once = erase or _is_leaving_unproved(held, caller)
+    tables = await find_reach(db, User.__tablename__, "id", user_id)
+    return Deletion(
+        erased_at=at if at_once else at + grace,
+        refused=is_refused(tables),
+        tables=tables,
+    )
+
+
+def _is_leaving_unproved(held: Mapping[str, Any], caller: Caller | None) -> bool:
+    unproved = held["email"] is not None and held["email_verified_at"] is None
+    return unproved and caller is not None and caller.is_self(held["id"])
 
 
 async def restore_user(db: AsyncSession, user_id: UUID, *, at: datetime, caller: Caller | None = None) -> Row:
@@ -169,6 +215,7 @@ async def erase_user(
     check_session(db)
     number = await search.get_number(db, user_id)
     was_hidden = await crud.hold_user(db, user_id, versions=versions, hidden=hidden)
+    await _check_commit(db, user_id)
     async with crud.erasing(db):
         if not was_hidden:
             # Told before it is done, while what belongs to the account is there: who hears of it sees its roles.
@@ -176,6 +223,16 @@ async def erase_user(
         await crud.delete_user(db, user_id)
     await search.forget_number(db, number)
     await record(db, UserErased(user_id))
+
+
+async def _check_commit(db: AsyncSession, user_id: UUID) -> None:
+    """Refuse an erasure that only the commit would: nobody could be told why, and of many erasures none would be made.
+
+    Raises:
+        UserInUse: rows that are not ours keep the account.
+    """
+    if await is_kept_at_commit(db, User.__tablename__, "id", user_id):
+        raise UserInUse(crud.KEPT)
 
 
 _AT_ONCE: Final = 100
