@@ -64,13 +64,13 @@ class Elsewhere:
     key: str
     homes: list[RemoteHome] = field(default_factory=list)
 
-    def reach(self, *, key: str | None = "", **options: Any) -> httpx.AsyncClient:
+    def reach(self, *, key: str | None = "", url: str = BASE_URL, **options: Any) -> httpx.AsyncClient:
         """A client of the sample application, which asks over the line, with the service's key or another."""
         app = make_app()
         transport = httpx.ASGITransport(self.line)
         given = self.key if key == "" else key
         options = {"transport": transport, "insecure": True, "clock": self.clock, **options}
-        self.homes.append(remote(BASE_URL, given, **options).attach(app))
+        self.homes.append(remote(url, given, **options).attach(app))
         return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://host")
 
     async def make_person(self, *permissions: str) -> tuple[SignedIn, str]:

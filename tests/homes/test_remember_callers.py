@@ -172,6 +172,17 @@ async def test_a_service_whose_key_is_no_good_blames_nobody_else(there: Elsewher
     assert "credentials" not in refused.json()["detail"]
 
 
+async def test_an_address_where_denizen_is_not_is_the_operators_matter(there: Elsewhere) -> None:
+    """A 404 of whoever answers there is no answer to whoever calls, and no reason to ask for each token."""
+    who, token = await there.make_person()
+
+    async with there.reach(url=f"{BASE_URL}/elsewhere", issuer=BASE_URL) as client:
+        refused = [await client.get("/caller", headers=each) for each in (who.headers, bearer(token), bearer(token))]
+
+    assert [each.status_code for each in refused] == [503, 503, 503]
+    assert sum(path.endswith(JWKS) for path in there.line.asked) == 1
+
+
 async def test_a_server_of_another_name_is_the_operators_matter(there: Elsewhere) -> None:
     who, _ = await there.make_person()
 

@@ -163,6 +163,12 @@ def test_revisions_that_nobody_points_into_can_be_taken_back(host: Host) -> None
     host.edit(host.folder / "migrations/versions/app_0001_begin.py", (HEAD, "denizen_0001"))
     host.alembic("upgrade", "heads")
     host.write_notes()
+    with (
+        pytest.warns(UserWarning, match="ambiguous"),
+        pytest.raises(CommandError, match=f"-1 would take back {HEAD}, which is Denizen's"),
+    ):
+        host.alembic("downgrade", "-1")
+    assert runner.status(host.url).ready
 
     host.alembic("downgrade", "denizen@denizen_0002")
 

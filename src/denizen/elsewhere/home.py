@@ -16,14 +16,24 @@ from denizen.client.calls import Call, Patience, T
 from denizen.client.clients import AsyncClient
 from denizen.core.accounts import MAX_TOKEN_LENGTH, utc_now
 from denizen.core.auth import Caller, CredentialsInvalid
-from denizen.core.errors import DenizenError, NotFound, Unavailable
+from denizen.core.errors import DenizenError, Unavailable
 from denizen.core.home import add_home, homes_of
 from denizen.core.problems import add_handlers
 from denizen.core.tokens import digest, looks_like
 from denizen.elsewhere.memory import Asking, Memory
-from denizen.elsewhere.tokens import FETCH, LONGEST_LIFE, Checker, Keys, caller_of, invalid, looks_like_jwt
+from denizen.elsewhere.tokens import (
+    CLOCKS_DIFFER,
+    FETCH,
+    LONGEST_LIFE,
+    Checker,
+    Keys,
+    caller_of,
+    invalid,
+    looks_like_jwt,
+)
 from denizen.hosts import asked_by, check_routes
 from denizen.users.deps import UserBearer
+from denizen.users.errors import UserNotFound
 from denizen.users.schemas import UserRead
 
 if TYPE_CHECKING:
@@ -166,12 +176,12 @@ class RemoteHome:
         with: the next one he is given tells what holds then.
         """
         at = self.clock()
-        self._turn += 1
-        self._callers.drop(lambda caller: user_id in {None, caller.user_id})
-        self._users.drop(lambda user: user_id in {None, user.id})
         gone = at if user_id is None else self._forgotten.put(user_id, at, since=at, until=at + LONGEST_LIFE)
         if gone is not None:  # all of them, or more than are remembered: so everybody is asked about
             self._all_forgotten = max(gone, self._all_forgotten or gone)
+        self._turn += 1
+        self._callers.drop(lambda caller: user_id in {None, caller.user_id})
+        self._users.drop(lambda user: user_id in {None, user.id})
 
     async def recognise(self, authorization: str | None, at: datetime) -> Caller | None:
         """Find the caller that an `Authorization` header names; `None` where there is no header.
@@ -227,8 +237,9 @@ class RemoteHome:
         caller, issued_at = await self.checker.check(token, at)
         assert caller.user_id is not None  # noqa: S101  (it was looked at)
         since = max(filter(None, [self._forgotten.get(caller.user_id, at), self._all_forgotten]), default=None)
-        forgotten = since is not None and issued_at <= since
-        if self.has_key and (forgotten or at - issued_at > _MINUTE):
+        # By the clock of the server, which may be ahead of this one.
+        forgotten = since is not None and issued_at <= since + CLOCKS_DIFFER
+        if self.has_key and (forgotten or not timedelta() <= at - issued_at <= _MINUTE):
             return await self._introspect(token, at)
         if forgotten:
             raise invalid()
@@ -258,7 +269,7 @@ class RemoteHome:
     async def _read_user(self, user_id: UUID) -> UserRead | None:
         try:
             user = await self._up_to_date(people.get_user(user_id))
-        except NotFound:
+        except UserNotFound:
             return None
         at = self.clock()
         self._users.put(user_id, user, since=at, until=at + self.keep)
@@ -286,13 +297,13 @@ async def _asked(client: AsyncClient, call: Call[T], within: float) -> T:
     """Ask the server. What it refuses this service with is no matter of whoever calls this service.
 
     Raises:
-        NotFound: there is no such account.
-        Unavailable: anything else.
+        UserNotFound: Denizen says that there is no such account.
+        Unavailable: anything else, the 404 of somebody in between included.
     """
     try:
         async with asyncio.timeout(within):
             return await client.run(call)
-    except NotFound:
+    except UserNotFound:
         raise
     except TimeoutError:
         raise _cannot_tell(f"{client!r} did not say within {within:g} seconds who calls.") from None

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from datetime import datetime
+from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -28,34 +29,40 @@ class Memory(Generic[K, V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._lock = (
+            Lock()
+        )  # somebody may be forgotten from a thread, as the routes of a host run that are no coroutines
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: K, at: datetime) -> V | None:
         """Give what is known at an instant. A clock that went back knows nothing of what comes later."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if not entry.since <= at < entry.until:
-            del self._entries[key]
-            return None
-        self._entries.move_to_end(key)
-        return entry.value
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            if not entry.since <= at < entry.until:
+                del self._entries[key]
+                return None
+            self._entries.move_to_end(key)
+            return entry.value
 
     def put(self, key: K, value: V, *, since: datetime, until: datetime) -> V | None:
         """Keep something; gives what had to go for it before its time."""
-        self._entries[key] = _Entry(value, since, until)
-        self._entries.move_to_end(key)
-        if len(self._entries) <= self._most:
-            return None
-        _, gone = self._entries.popitem(last=False)
-        return gone.value if gone.until > since else None
+        with self._lock:
+            self._entries[key] = _Entry(value, since, until)
+            self._entries.move_to_end(key)
+            if len(self._entries) <= self._most:
+                return None
+            _, gone = self._entries.popitem(last=False)
+            return gone.value if gone.until > since else None
 
     def drop(self, which: Callable[[V], bool]) -> None:
         """Forget those entries."""
-        for key in [key for key, entry in self._entries.items() if which(entry.value)]:
-            del self._entries[key]
+        with self._lock:
+            for key in [key for key, entry in self._entries.items() if which(entry.value)]:
+                del self._entries[key]
 
 
 class Asking:

@@ -27,8 +27,10 @@ _NOW = {
 
 
 def is_ours(script: Script) -> bool:
-    """Whether a revision is Denizen's, and not its host's."""
-    return LABEL in script.branch_labels
+    """Whether a revision is Denizen's, and not its host's: by its name, since a host's merge of both branches, and all
+    that follows it, inherit the label.
+    """
+    return script.revision.startswith(f"{LABEL}_")
 
 
 def has_branch(scripts: ScriptDirectory) -> bool:

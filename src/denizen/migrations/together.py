@@ -8,7 +8,7 @@ steps begin: our head is written into the host's table, and our own table goes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
@@ -72,6 +72,7 @@ def _take(steps: Steps, heads: Any, context: MigrationContext, before: Before | 
         yield adoption
         heads = context.get_current_heads()
     planned = list(steps(heads, context))
+    _refuse_a_guess(context, planned)
     if planned and before is not None:
         before(connection, planned)
     yield from guarded(planned, context)
@@ -79,6 +80,21 @@ def _take(steps: Steps, heads: Any, context: MigrationContext, before: Before | 
         mend_records(context)
     if planned and connection.dialect.name == "sqlite":
         check_foreign_keys(connection)
+
+
+def _refuse_a_guess(context: MigrationContext, planned: Sequence[Any]) -> None:
+    """Refuse `downgrade -1` where it would take back a revision of ours: of several heads Alembic takes one, with no
+    more than a warning, and rows go with it.
+    """
+    target = context.opts.get("destination_rev")
+    relative = isinstance(target, str) and target.startswith("-")
+    taken_back = [getattr(each, "revision", None) for each in planned if each.is_downgrade]
+    ours = [revision for revision in taken_back if revision is not None and is_ours(revision)]
+    if relative and ours:
+        raise MigrationRefused(
+            f"{target} would take back {ours[0].revision}, which is Denizen's. Say which branch is meant: "
+            f"`{LABEL}@{target}`, or that of your own. Nothing was changed."
+        )
 
 
 def _prepare(connection: Connection) -> None:

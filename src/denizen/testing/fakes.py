@@ -125,10 +125,12 @@ class FakeHome:
         Raises:
             CredentialsInvalid: it opens nothing.
         """
-        if authorization is None:
-            return None if self._acting is None else self._acting.caller
-        scheme, _, token = authorization.partition(" ")
+        if authorization is None and self._acting is None:
+            return None
+        scheme, _, token = (authorization or "").partition(" ")
         caller = self._callers.get(token.strip()) if scheme.lower() == "bearer" else None
+        if authorization is None and self._acting is not None:
+            caller = self._acting.caller
         if caller is None or (caller.expires_at is not None and caller.expires_at <= at) or not self._in_use(caller):
             raise CredentialsInvalid("These credentials are unknown, expired or revoked.")
         return caller
