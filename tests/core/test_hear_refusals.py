@@ -18,7 +18,7 @@ async def test_refusal_is_heard_after_the_rollback_and_before_the_answer(
     admin: AsyncClient, accounts: Accounts, make_user: MakeUser
 ) -> None:
     """What must outlive a refusal is written in a transaction of its own; no other writer is in its way."""
-    ada, eve = await make_user(username="ada"), await make_user(username="eve")
+    _, eve = await make_user(username="ada"), await make_user(username="eve")
     heard: list[Any] = []
 
     async def hear(accounts: Accounts, error: DenizenError) -> None:
