@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, insert, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Database
+from denizen.core.statements import Statement
 from denizen.core.types import StringList, UtcDateTime, Uuid
+from denizen.core.writes import run, run_later
 
 METADATA = MetaData()
 NOTES = Table(
@@ -32,6 +34,24 @@ async def note(db: AsyncSession, *numbers: int) -> None:
     """Store notes, one statement each."""
     for number in numbers:
         await db.execute(insert(NOTES).values(number=number, text=f"note {number}"))
+
+
+_NOTE = Statement(insert(NOTES).values(number=bindparam("number"), text=bindparam("text")))
+
+
+async def note_shortly(db: AsyncSession, *numbers: int) -> None:
+    """The same on the short way."""
+    for number in numbers:
+        await run(db, _NOTE, number=number, text=f"note {number}")
+
+
+async def note_later(db: AsyncSession, *numbers: int) -> None:
+    """The same, put off."""
+    for number in numbers:
+        await run_later(db, _NOTE, number=number, text=f"note {number}")
+
+
+WAYS = {"core": note, "shortly": note_shortly, "later": note_later}
 
 
 async def noted(database: Database) -> list[int]:

@@ -14,17 +14,19 @@ import anyio
 import psutil
 import psycopg
 import pytest
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Database, DatabaseOptions
 from denizen.core.errors import Unavailable
 from denizen.core.statements import Statement
+from denizen.core.writes import run, run_later
 from tests.core.ground import NOTES, checked_out, loop_lag, note, noted
 from tests.postgres import Postgres
 from tests.ready import OURS
 
 BY_NUMBER = Statement(select(NOTES.c.text).where(NOTES.c.number == bindparam("number")))
+TOUCH = Statement(update(NOTES).values(number=NOTES.c.number))
 
 
 @pytest.fixture
@@ -62,6 +64,16 @@ async def by_writing(database: Database) -> None:
         await db.execute(text("UPDATE notes SET number = number"))
 
 
+async def by_writing_shortly(database: Database) -> None:
+    async with database.write.begin() as db:
+        await run(db, TOUCH)
+
+
+async def by_writing_later(database: Database) -> None:
+    async with database.write.begin() as db:
+        await run_later(db, TOUCH)
+
+
 async def at_length(database: Database) -> None:
     async with database.write.begin(timeout=60) as db:
         await db.execute(text("UPDATE notes SET number = number"))
@@ -73,6 +85,8 @@ USES: list[Callable[[Database], Awaitable[object]]] = [
     slowly,
     slowly_by_statement,
     by_writing,
+    by_writing_shortly,
+    by_writing_later,
     at_length,
 ]
 

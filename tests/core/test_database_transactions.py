@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Database, DatabaseOptions, constraint_of
 from denizen.core.errors import Conflict
-from tests.core.ground import METADATA, NOTES, note, noted
+from tests.core.ground import METADATA, NOTES, WAYS, note, noted
 
 
 class Refused(Conflict):
@@ -37,10 +37,11 @@ async def test_what_is_written_is_there_for_everybody_at_the_end(database: Datab
 
 @pytest.mark.parametrize("raised", [Refused("no"), KeyError("no"), asyncio.CancelledError(), GeneratorExit()])
 async def test_whatever_is_raised_undoes_all_of_it(database: Database, raised: BaseException) -> None:
-    with pytest.raises(type(raised)):
-        async with database.write.begin() as db:
-            await note(db, 1)
-            raise raised
+    for way in WAYS.values():
+        with pytest.raises(type(raised)):
+            async with database.write.begin() as db:
+                await way(db, 1)
+                raise raised
 
     assert await noted(database) == []
     async with database.write.begin() as db:
@@ -62,16 +63,17 @@ async def test_a_conflict_in_a_savepoint_lets_the_rest_go_on(database: Database)
 
 
 Acts = list[Any]
-"""Numbers to note, and pairs of acts in a savepoint and whether they are undone."""
+"""Ways to note a number, and pairs of acts in a savepoint and whether they are undone."""
 
+_ways = st.sampled_from(sorted(WAYS))
 ACTS: st.SearchStrategy[Acts] = st.recursive(
-    st.lists(st.just("note"), max_size=3),
-    lambda acts: st.lists(st.just("note") | st.tuples(acts, st.booleans()), max_size=4),
+    st.lists(_ways, max_size=3),
+    lambda acts: st.lists(_ways | st.tuples(acts, st.booleans()), max_size=4),
     max_leaves=12,
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=ACTS, undone=st.booleans())
 async def test_savepoints_undo_what_they_hold_and_nothing_else(database: Database, acts: Acts, undone: bool) -> None:
     numbers = itertools.count(1)
@@ -80,9 +82,9 @@ async def test_savepoints_undo_what_they_hold_and_nothing_else(database: Databas
         """Do it; give the numbers that should be there in the end."""
         kept = []
         for act in acts:
-            if act == "note":
+            if isinstance(act, str):
                 kept.append(next(numbers))
-                await note(db, kept[-1])
+                await WAYS[act](db, kept[-1])
                 continue
             inner, refused = act
             with suppress(Refused):
@@ -148,10 +150,11 @@ async def test_cancelled_at_any_moment_leaves_all_or_nothing(database: Database)
     """Wherever it is cut: waiting for its turn, beginning, writing, committing."""
 
     async def write(number: int) -> None:
+        ways = [WAYS[name] for name in sorted(WAYS)]
         async with database.write.begin() as db:
-            await note(db, number, number + 1)
+            await ways[number % 3](db, number, number + 1)
             await asyncio.sleep(0.001)
-            await note(db, number + 2)
+            await ways[number // 10 % 3](db, number + 2)
 
     async with database.write.begin() as db:
         await note(db, 0)

@@ -21,7 +21,7 @@ from denizen.core.errors import Unavailable
 from denizen.core.postgresql.backend import PostgreSQLBackend
 from denizen.core.postgresql.guarded import Start
 from denizen.core.statements import Statement
-from tests.core.ground import NOTES, checked_out, note, noted
+from tests.core.ground import NOTES, checked_out, note, note_later, note_shortly, noted
 from tests.postgres import Postgres
 
 BY_NUMBER = Statement(select(NOTES.c.text).where(NOTES.c.number == bindparam("number")))
@@ -83,7 +83,20 @@ async def by_writing(small: Database, number: int) -> None:
         await db.execute(text(["SELECT 1", "SELECT 1/0", "SELECT pg_sleep(0.01)"][number % 3]))
 
 
-USES: list[Callable[[Database, int], Awaitable[None]]] = [by_statement, by_session, slowly, by_writing]
+async def by_writing_shortly(small: Database, number: int) -> None:
+    async with small.write.begin(timeout=(0.02, 30)[number % 2]) as db:
+        await note_shortly(db, number % 7)
+        await note_later(db, number % 7 + 1)
+        await asyncio.sleep(0.01)
+
+
+USES: list[Callable[[Database, int], Awaitable[None]]] = [
+    by_statement,
+    by_session,
+    slowly,
+    by_writing,
+    by_writing_shortly,
+]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.database import Database, DatabaseOptions
 from denizen.core.errors import Conflict, Unavailable
 from tests.conftest import PATIENT
-from tests.core.ground import NOTES, checked_out, note, noted
+from tests.core.ground import NOTES, WAYS, checked_out, note, note_later, note_shortly, noted
 
 SHORT = 0.8
 """Seconds of a transaction that is to be overdue: enough for its first statements on a busy machine."""
@@ -53,6 +53,14 @@ async def patient(database: Database) -> AsyncIterator[Database]:
 
 async def another_statement(db: AsyncSession) -> None:
     await note(db, 3)
+
+
+async def a_short_one(db: AsyncSession) -> None:
+    await note_shortly(db, 3)
+
+
+async def one_put_off(db: AsyncSession) -> None:
+    await note_later(db, 3)
 
 
 async def many_at_once(db: AsyncSession) -> None:
@@ -86,6 +94,8 @@ async def stubbornness(db: AsyncSession) -> None:
 
 LATE = [
     another_statement,
+    a_short_one,
+    one_put_off,
     many_at_once,
     a_savepoint,
     an_undone_savepoint,
@@ -109,7 +119,7 @@ async def test_what_comes_late_neither_stores_anything_nor_touches_what_others_d
         ) -> None:
             with pytest.raises((Unavailable, Refused)) as refused:
                 async with patient.write.begin(timeout=SHORT) as db:
-                    await note(db, 1)
+                    await (note_shortly if late in {a_short_one, one_put_off} else note)(db, 1)
                     begun.set()
                     await taken.wait()
                     await late(db)
@@ -137,10 +147,10 @@ async def test_what_comes_late_neither_stores_anything_nor_touches_what_others_d
 @pytest.mark.slow
 async def test_a_held_up_loop_makes_no_late_commit(patient: Database) -> None:
     """Then no timer has gone off before the commit is asked for."""
-    for late in (nothing_more, another_statement):
+    for first, late in ((note, nothing_more), (note_shortly, a_short_one), (note_later, nothing_more)):
         with pytest.raises(Unavailable, match="begin"):
             async with patient.write.begin(timeout=SHORT) as db:
-                await note(db, 1)
+                await first(db, 1)
                 time.sleep(SHORT + 0.01)  # noqa: ASYNC251  (what a host should not do)
                 await late(db)
 
@@ -296,8 +306,12 @@ class Writers:
         """Note three numbers, with pauses after each."""
         async with self.database.write.begin(timeout=seconds) as db:
             for number, pause in zip(range(first, first + 3), pauses, strict=True):
-                async with db.begin_nested():
-                    await note(db, number)
+                way = self.chance.choice(("in a savepoint", *WAYS))
+                if way in WAYS:
+                    await WAYS[way](db, number)
+                else:
+                    async with db.begin_nested():
+                        await note(db, number)
                 await asyncio.sleep(pause)
             if undone:
                 raise Refused("undo it all")

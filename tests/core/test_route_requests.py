@@ -289,3 +289,45 @@ def test_every_documented_error_is_a_problem_document_that_is_defined(host: bool
         assert all(example["value"]["code"] == code for code, example in content["examples"].items())
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert "request_id" in document["components"]["schemas"]["DenizenProblem"]["properties"]
+
+
+async def test_rooms_are_told_apart_by_the_words_that_their_paths_begin_with() -> None:
+    """A room without such a word is passed by at once; one whose paths begin with anything is asked each time."""
+    app = FastAPI()
+    nearly, anything, late = Router(), Router(), Router()
+
+    @nearly.get("/thing/{name}")
+    async def read_thing(name: str) -> str:
+        return f"thing {name}"
+
+    @anything.get("/{first}/at-all")
+    async def read_anything(first: str) -> str:
+        return f"anything {first}"
+
+    @late.get("/things.json")
+    async def list_late() -> str:
+        return "late"
+
+    for router in (nearly, anything, late):
+        app.include_router(router, prefix="/in")
+    add_handlers(app, whole=True)
+
+    @late.get("/later/{name:path}")
+    async def read_later(name: str) -> str:
+        return f"later {name}"
+
+    app.include_router(late, prefix="/again")
+    host = FastAPI()
+    host.mount("/mounted", app)
+    async with AsyncClient(transport=ASGITransport(host), base_url="http://test") as client:
+        for path, answer in {
+            "/in/thing/one": "thing one",
+            "/in/%74hing/one": "thing one",
+            "/in/thing/at-all": "thing at-all",
+            "/in/things/at-all": "anything things",
+            "/in/things.json": "late",
+            "/again/later/a/b": "later a/b",
+        }.items():
+            assert (await client.get(f"/mounted{path}")).json() == answer, path
+        assert (await client.get("/mounted/in/nowhere")).status_code == 404
+        assert (await client.post("/mounted/in/thing/one")).status_code == 405

@@ -14,10 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.audit.models import AuditDetail, AuditEntry
 from denizen.audit.schemas import AuditQuery
+from denizen.core.statements import Statement
+from denizen.core.writes import run, run_later
 from denizen.users.models import User
 
 _QUIETLY: Final = {"synchronize_session": False}
-_INSERT_ENTRY: Final = insert(AuditEntry.__table__)  # type: ignore[arg-type]  # a Table, declared as FromClause
+_INSERT_ENTRY: Final = Statement(insert(AuditEntry.__table__))  # type: ignore[arg-type]  # a Table, declared as FromClause
 _DETAIL: Any = AuditDetail.__table__
 _DETAIL_COLUMNS: Final = tuple(column.name for column in _DETAIL.c)
 
@@ -32,7 +34,7 @@ def _into_details() -> Any:
     return insert(_DETAIL).from_select(_DETAIL_COLUMNS, told, include_defaults=False)
 
 
-_INSERT_DETAIL: Final = _into_details()
+_INSERT_DETAIL: Final = Statement(_into_details())
 
 COLUMNS: Final = (
     "id",
@@ -57,9 +59,9 @@ _DESCRIBING: Final = (AuditEntry.id, AuditEntry.at, AuditEntry.action, AuditEntr
 
 async def create_entry(db: AsyncSession, entry: dict[str, Any], details: Sequence[dict[str, Any]]) -> None:
     """Write what happened, and beside it what is personal about it, of those who are there still."""
-    await db.execute(_INSERT_ENTRY, entry)
-    if details:
-        await db.execute(_INSERT_DETAIL, list(details))
+    await run_later(db, _INSERT_ENTRY, **entry)
+    for detail in details:
+        await run_later(db, _INSERT_DETAIL, **detail)
 
 
 def _counting(into: Any) -> Any:
@@ -71,15 +73,14 @@ def _counting(into: Any) -> Any:
     ).returning(AuditEntry.id)
 
 
-_COUNT: Final = {"sqlite": _counting(sqlite.insert), "postgresql": _counting(postgresql.insert)}
+_COUNT: Final = Statement({"sqlite": _counting(sqlite.insert), "postgresql": _counting(postgresql.insert)})
 
 
 async def count_entry(db: AsyncSession, entry: dict[str, Any], detail: dict[str, Any]) -> None:
     """Write an entry that stands for `count` refusals, or add them to the one of the same group."""
-    statement = _COUNT[(await db.connection()).dialect.name]
-    found = (await db.execute(statement, entry)).scalar_one()
+    ((found,),) = await run(db, _COUNT, **entry)
     if found == entry["id"]:
-        await db.execute(_INSERT_DETAIL, detail)
+        await run_later(db, _INSERT_DETAIL, **detail)
 
 
 def page_of(query: AuditQuery, *, limit: int, before: tuple[datetime, UUID] | None) -> Any:

@@ -59,6 +59,15 @@ class _Refusals:
 _REFUSALS: Final[WeakKeyDictionary[Accounts, _Refusals]] = WeakKeyDictionary()
 
 
+def _plain(value: object) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
+
+
+_encode: Final = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode
+
+
 async def hear(db: AsyncSession, event: Event) -> None:
     """Write down an event, in its own transaction."""
     accounts: Accounts = db.info[INSTALL]
@@ -79,7 +88,7 @@ def _erases(event: Event) -> bool:
     return isinstance(event, UserErased) or (isinstance(event, UserDeleted) and event.erase_at is None)
 
 
-def _entry(origin: Origin, action: str, outcome: str, facts: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
+def _entry(origin: Origin, action: str, outcome: str, facts: dict[str, Any], *, at: datetime) -> dict[str, Any]:
     caller = origin.caller
     kind = caller.kind if caller is not None else "anonymous" if origin.kind == "request" else origin.kind
     return {
@@ -94,20 +103,10 @@ def _entry(origin: Origin, action: str, outcome: str, facts: Mapping[str, Any], 
         "subject_kind": None,
         "subject_id": None,
         "request_id": origin.request_id,
-        "facts": _json(facts),
+        "facts": _encode(facts),
         "count": 1,
         "group_digest": None,
     }
-
-
-def _json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(dict(facts), default=_plain, ensure_ascii=False, separators=(",", ":"))
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return sorted(value) if isinstance(value, set | frozenset) else str(value)
 
 
 def _details(entry_id: UUID, origin: Origin, about: UUID | None, personal: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,8 +125,8 @@ def _details(entry_id: UUID, origin: Origin, about: UUID | None, personal: Mappi
     return [_detail(entry_id, user_id, facts) for user_id, facts in found if facts]
 
 
-def _detail(entry_id: UUID, user_id: UUID | None, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": new_id(), "entry_id": entry_id, "user_id": user_id, "facts": _json(facts)}
+def _detail(entry_id: UUID, user_id: UUID | None, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": new_id(), "entry_id": entry_id, "user_id": user_id, "facts": _encode(facts)}
 
 
 async def hear_refusal(accounts: Accounts, error: DenizenError) -> None:

@@ -22,6 +22,7 @@ CALLER: Final = "denizen.caller"
 REQUEST_ID: Final = "denizen.request_id"
 """The key in an ASGI scope under which a request's id stands."""
 
+_MADE: Final = "denizen.origin"
 _MAX_DEVICE_LENGTH: Final = 200
 
 
@@ -88,6 +89,15 @@ def current_origin(*, user_id: UUID | None = None) -> Origin:
 
 
 def _of(scope: dict[str, Any]) -> Origin:
+    """Make it of a request; once, unless more is known of that by now."""
+    known = scope.get(CALLER), scope.get("route")
+    found: tuple[Any, Origin] | None = scope.get(_MADE)
+    if found is None or found[0] != known:
+        found = scope[_MADE] = known, _made_of(scope)
+    return found[1]
+
+
+def _made_of(scope: dict[str, Any]) -> Origin:
     client = scope.get("client")
     headers = dict(scope.get("headers", ()))
     device = headers.get(b"user-agent", b"")

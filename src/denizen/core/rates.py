@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Protocol
 
@@ -99,6 +100,7 @@ def enforce(limiter: RateLimiter, key: str, *, at: float, detail: str = "Too man
         raise TooMany(detail, retry_after=max(1, math.ceil(wait)))
 
 
+@lru_cache(maxsize=1024)
 def address_key(ip: str | None) -> str:
     """Return what stands for the owner of an address: an IPv4 address itself, an IPv6 address by its /64.
 

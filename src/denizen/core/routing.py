@@ -6,6 +6,7 @@ application as well.
 """
 
 import difflib
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from copy import copy
@@ -50,6 +51,7 @@ MAX_BODY_SIZE: Final = "denizen.max_body_size"
 PLAIN: Final = "denizen.plain"
 """A key in an ASGI scope under which anything makes a request go FastAPI's way; see `core.direct`."""
 
+_FIRST_WORD: Final = re.compile(r"/[\w.-]+(?=/|$)")
 _HEAD: Final = "denizen.head"
 """A key in an ASGI scope that says that only the head of the answer will be sent, whatever is said of the method."""
 
@@ -280,6 +282,7 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"route_class": Route, "redirect_slashes": False, **options})
         self._given: Mapping[str, object] = {}
+        self._words: tuple[int, tuple[str, ...]] = 0, ()
 
     def bound(self, given: Mapping[str, object]) -> Self:
         """Give the same routes for one install: what `given` says stands in the ASGI scope of each request.
@@ -297,8 +300,24 @@ class Router(APIRouter):
         await self._answer(super().__call__, scope, receive, send)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether a route takes the request."""
+        """Tell whether a route takes the request.
+
+        An application asks one room after the other, and each of its routes. So a path that has none of the words that
+        the room's paths begin with is told first.
+        """
+        words, path = self._first_words(), scope["path"]
+        if words and not any(word in path for word in words):
+            return Match.NONE, {}
         return super().matches({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope)
+
+    def _first_words(self) -> tuple[str, ...]:
+        """Give one of `/users`, `/keys` ... for each of its routes; nothing where one of them begins otherwise."""
+        count, words = self._words
+        if count != len(self.routes):
+            found = {_FIRST_WORD.match(getattr(route, "path", "")) for route in self.routes}
+            words = () if None in found else tuple(sorted({each[0] for each in found if each is not None}))
+            self._words = len(self.routes), words
+        return words
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that an application matched."""

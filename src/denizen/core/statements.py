@@ -1,10 +1,12 @@
-"""SELECTs that are compiled once and run on the driver's own connection: the hot path under the API. And rows that are
-stored by the hundred.
+"""Statements that are compiled once and run on the driver's own connection: the hot path under the API. And rows that
+are stored by the hundred.
 
 Running a Core statement costs 20 to 30 times the look-up itself: building it, finding it in the compile cache,
 wrapping its result. For the few statements that every request runs, that work is done once, here. What stays is the
 driver's call and the column types' own conversions, so that a row holds the same Python values as through a session,
 on both databases.
+
+`Reader.rows` runs those that read, `core.writes` those of a transaction that writes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Select, TextualSelect, event
+from sqlalchemy import Delete, Insert, Select, TextualSelect, Update, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.types import TypeEngine
@@ -23,7 +25,8 @@ from sqlalchemy.types import TypeEngine
 from denizen.core.types import UtcDateTime, Uuid
 
 Convert = Callable[[Any], Any]
-Query = Select[*tuple[Any, ...]] | TextualSelect
+Row = tuple[Any, ...]
+Query = Select[*Row] | TextualSelect | Insert | Update | Delete
 
 
 class Compiled:
@@ -35,8 +38,10 @@ class Compiled:
 
     __slots__ = ("_convert_in", "_convert_out", "_defaults", "_order", "sql")
 
-    def __init__(self, select: Query, dialect: Dialect, *, shown: bool = False) -> None:
-        compiled = select.compile(dialect=dialect)
+    def __init__(self, query: Query, dialect: Dialect, *, shown: bool = False) -> None:
+        compiled: Any = query.compile(dialect=dialect)
+        if compiled.insert_prefetch or compiled.update_prefetch:
+            raise TypeError(f"{compiled}: a default that Python makes would be left out; give the column a value.")
         self.sql = str(compiled)
         names = compiled.positiontup if compiled.positional else None
         self._order: tuple[str, ...] | None = tuple(names) if names is not None else None
@@ -48,7 +53,7 @@ class Compiled:
                 self._convert_in[name] = processor
         self._convert_out: tuple[tuple[int, Convert], ...] = tuple(
             (index, convert)
-            for index, column in enumerate(select.selected_columns)
+            for index, column in enumerate(_given_by(query))
             if (convert := _out(column.type, dialect, shown=shown)) is not None
         )
 
@@ -59,7 +64,7 @@ class Compiled:
             merged[name] = convert(merged[name])
         return merged if self._order is None else tuple(merged[name] for name in self._order)
 
-    def convert(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def convert(self, rows: Sequence[Row]) -> list[Row]:
         """Turn the driver's rows into rows of the columns' Python values."""
         if not self._convert_out:
             return list(rows)
@@ -72,6 +77,10 @@ class Compiled:
         return converted
 
 
+def _given_by(query: Query) -> Any:
+    return query.selected_columns if isinstance(query, Select | TextualSelect) else query.exported_columns
+
+
 def _out(column: TypeEngine[Any], dialect: Dialect, *, shown: bool) -> Convert | None:
     if shown and isinstance(column, UtcDateTime | Uuid):
         return column.shown_processor(dialect)
@@ -79,25 +88,31 @@ def _out(column: TypeEngine[Any], dialect: Dialect, *, shown: bool) -> Convert |
 
 
 class Statement:
-    """A SELECT, compiled at its first use on each dialect and kept.
+    """A statement, compiled at its first use on each dialect and kept.
 
     Args:
-        select: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here,
-            since its text depends on the length of the list.
+        query: with a `bindparam` for all that changes from call to call. `IN` over a list is not possible here, since
+            its text depends on the length of the list. Where the databases say it differently (`ON CONFLICT`), one
+            for each, by the name of its dialect.
         shown: give ids and times as whatever JSON shows alike, instead of as `UUID` and `datetime`: SQLite's own text.
             To make a value of it, only for it to be written as that text again, is half of a list of 100.
     """
 
-    def __init__(self, select: Query, *, shown: bool = False) -> None:
-        self._select = select
+    def __init__(self, query: Query | Mapping[str, Query], *, shown: bool = False) -> None:
+        self._query = query
         self._shown = shown
         self._compiled: dict[str, Compiled] = {}
+
+    def query(self, dialect: str) -> Query:
+        """Give it as SQLAlchemy takes it, for the dialect of a name."""
+        return self._query[dialect] if isinstance(self._query, Mapping) else self._query
 
     def on(self, dialect: Dialect) -> Compiled:
         """Give the form for `dialect`."""
         found = self._compiled.get(dialect.name)
         if found is None:
-            found = self._compiled[dialect.name] = Compiled(self._select, dialect, shown=self._shown)
+            query = self.query(dialect.name)
+            found = self._compiled[dialect.name] = Compiled(query, dialect, shown=self._shown)
         return found
 
 

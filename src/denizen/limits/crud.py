@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -11,8 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
-from denizen.core.statements import Statement
+from denizen.core.statements import Row, Statement
 from denizen.core.types import UtcDateTime
+from denizen.core.writes import Call, run, run_later
 from denizen.limits.models import Limit
 
 DOUBLINGS: Final = 18
@@ -49,15 +50,32 @@ _STANDINGS = Statement(
 
 
 async def read_limits(reads: Reader, digests: Sequence[bytes]) -> dict[bytes, Standing]:
-    """Return how four limits stand, by their digests: the hot path, one statement. Unused ones are left out."""
-    values = {f"digest_{place}": digest for place, digest in enumerate(digests)}
-    return {row[0]: Standing(*row[1:]) for row in await reads.rows(_STANDINGS, **values)}
+    """Return how up to four limits stand, by their digests: one statement. Unused ones are left out."""
+    return _standings(await reads.rows(_STANDINGS, **_places(digests)))
+
+
+def see_limits(digests: Sequence[bytes]) -> Call[dict[bytes, Standing]]:
+    """The same as a transaction sees it."""
+    return Call(_STANDINGS, _places(digests), _standings)
 
 
 async def find_limits(db: AsyncSession, digests: Sequence[bytes]) -> dict[bytes, Standing]:
-    """Return the same of any number, as it is seen in a transaction."""
-    rows = await db.execute(select(*_COLUMNS).where(Limit.digest.in_(digests)))
-    return {row[0]: Standing(row[1], row[2], row[3]) for row in rows}
+    """The same in this transaction."""
+    return _standings(await run(db, _STANDINGS, **_places(digests)))
+
+
+def _places(digests: Sequence[bytes]) -> dict[str, bytes]:
+    filled = [*digests, *[b""] * (_SEEN_AT_ONCE - len(digests))]
+    return {f"digest_{place}": digest for place, digest in enumerate(filled)}
+
+
+def _standings(rows: Sequence[Row]) -> dict[bytes, Standing]:
+    return {row[0]: Standing(*row[1:]) for row in rows}
+
+
+def _on_both(build: Callable[[Any], Any]) -> Statement:
+    """Build a statement by each database's `insert`."""
+    return Statement({"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)})
 
 
 # --------------------------------------------------------------------------------------------------------------- waits
@@ -80,7 +98,7 @@ def _counting(insert: Any) -> Any:
     ).returning(Limit.count)
 
 
-_COUNT: Final = {"sqlite": _counting(sqlite.insert), "postgresql": _counting(postgresql.insert)}
+_COUNT: Final = _on_both(_counting)
 
 
 async def count_guess(
@@ -116,8 +134,7 @@ async def count_guess(
         "forgotten": forgotten,
         "until": until,
     }
-    statement = _COUNT[(await db.connection()).dialect.name]
-    return (await db.execute(statement, values | steps)).one_or_none() is not None
+    return bool(await run(db, _COUNT, **values, **steps))
 
 
 # --------------------------------------------------------------------------------------------------------------- rates
@@ -138,7 +155,8 @@ def _taking(insert: Any) -> Any:
     ).returning(Limit.count)
 
 
-_TAKE: Final = {"sqlite": _taking(sqlite.insert), "postgresql": _taking(postgresql.insert)}
+_TAKE: Final = _on_both(_taking)
+_OWED: Final = Statement(select(Limit.count).where(Limit.digest == bindparam("digest")))
 
 
 async def take(db: AsyncSession, digest: bytes, *, now: int, step: int, per: int, at: datetime, until: datetime) -> int:
@@ -154,10 +172,10 @@ async def take(db: AsyncSession, digest: bytes, *, now: int, step: int, per: int
         until: when the row may be deleted.
     """
     values = {"digest": digest, "now": now, "step": step, "most": now + per, "at": at, "until": until}
-    if (await db.execute(_TAKE[(await db.connection()).dialect.name], values)).one_or_none() is not None:
+    if await run(db, _TAKE, **values):
         return 0
-    owed = (await db.execute(select(Limit.count).where(Limit.digest == digest))).scalar_one()
-    return max(1, owed + step - now - per)
+    ((owed,),) = await run(db, _OWED, digest=digest)
+    return max(1, int(owed) + step - now - per)
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
@@ -169,18 +187,18 @@ def _putting(insert: Any) -> Any:
     return new.on_conflict_do_update(index_elements=[Limit.digest], set_=told)
 
 
-_PUT: Final = {"sqlite": _putting(sqlite.insert), "postgresql": _putting(postgresql.insert)}
+_PUT: Final = _on_both(_putting)
+_DELETE: Final = Statement(delete(Limit).where(Limit.digest == bindparam("digest")))
 
 
 async def put_limit(db: AsyncSession, digest: bytes, *, at: datetime, until: datetime) -> None:
     """Store a limit of which nothing is used up."""
-    statement = _PUT[(await db.connection()).dialect.name]
-    await db.execute(statement, {"digest": digest, "at": at, "until": until})
+    await run_later(db, _PUT, digest=digest, at=at, until=until)
 
 
 async def delete_limit(db: AsyncSession, digest: bytes) -> None:
     """Forget what is used up of a limit."""
-    await db.execute(delete(Limit).where(Limit.digest == digest).execution_options(**_QUIETLY))
+    await run_later(db, _DELETE, digest=digest)
 
 
 async def delete_expired(db: AsyncSession, *, at: datetime, limit: int) -> int:

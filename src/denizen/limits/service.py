@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.errors import Quota, TooMany
 from denizen.core.rates import address_key
+from denizen.core.writes import Call
 from denizen.limits import crud
 from denizen.limits.crud import DOUBLINGS, Standing
 
@@ -113,7 +114,7 @@ def _digest(accounts: Accounts, *parts: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Guessing:
+class Guessing:
     """The limits that a guess at the secret of one account from one address meets.
 
     Attributes:
@@ -130,12 +131,13 @@ class _Guessing:
 
     @property
     def digests(self) -> tuple[bytes, ...]:
+        """All of them."""
         return self.account, self.known, self.address, self.everybody
 
 
-def _limits_of(accounts: Accounts, who: str, address: str | None) -> _Guessing:
+def _limits_of(accounts: Accounts, who: str, address: str | None) -> Guessing:
     place = address_key(address)
-    return _Guessing(
+    return Guessing(
         _digest(accounts, "guesses", who),
         _digest(accounts, "guesses from", who, place),
         _digest(accounts, "sign-in", place),
@@ -143,7 +145,7 @@ def _limits_of(accounts: Accounts, who: str, address: str | None) -> _Guessing:
     )
 
 
-def _rates(accounts: Accounts, limits: _Guessing) -> list[tuple[_Rate, bytes]]:
+def _rates(accounts: Accounts, limits: Guessing) -> list[tuple[_Rate, bytes]]:
     settings = accounts.settings
     rates = (
         (_Rate("sign-in", settings.sign_in_rate_per_address, _MINUTE), limits.address),
@@ -152,11 +154,11 @@ def _rates(accounts: Accounts, limits: _Guessing) -> list[tuple[_Rate, bytes]]:
     return [(rate, digest) for rate, digest in rates if rate.most]
 
 
-def _is_known(found: Mapping[bytes, Standing], limits: _Guessing, *, at: datetime) -> bool:
+def _is_known(found: Mapping[bytes, Standing], limits: Guessing, *, at: datetime) -> bool:
     return limits.known in found and found[limits.known].expires_at > at
 
 
-def _judge(accounts: Accounts, found: Mapping[bytes, Standing], limits: _Guessing, *, at: datetime) -> None:
+def _judge(accounts: Accounts, found: Mapping[bytes, Standing], limits: Guessing, *, at: datetime) -> None:
     """Refuse a guess that has to wait. From a known address only what was guessed from there matters."""
     if _is_known(found, limits, at=at):
         _refuse_guess(accounts, found[limits.known], at=at)
@@ -174,8 +176,8 @@ def _refuse_guess(accounts: Accounts, standing: Standing | None, *, at: datetime
         raise TooMany(_GUESSES, retry_after=max(1, math.ceil(wait)), quota=quota)
 
 
-async def may_guess(accounts: Accounts, who: str, address: str | None) -> None:
-    """Refuse to look at a secret while others have to wait; one statement that reads.
+async def may_guess(accounts: Accounts, who: str, address: str | None) -> Guessing:
+    """Refuse to look at a secret while others have to wait; one statement that reads. Give the limits it meets.
 
     Args:
         accounts: where.
@@ -188,6 +190,7 @@ async def may_guess(accounts: Accounts, who: str, address: str | None) -> None:
     """
     limits = _limits_of(accounts, who, address)
     _judge(accounts, await crud.read_limits(accounts.database.read, limits.digests), limits, at=accounts.clock())
+    return limits
 
 
 async def wrong_guess(accounts: Accounts, who: str, address: str | None) -> None:
@@ -235,6 +238,11 @@ async def _count_guess(
     )
 
 
+def see_guesses(limits: Guessing) -> Call[dict[bytes, Standing]]:
+    """Look, in a transaction, at what `accept_guess` judges by."""
+    return crud.see_limits(limits.digests)
+
+
 async def right_guess(accounts: Accounts, db: AsyncSession, who: str, address: str | None) -> None:
     """Judge a right guess once more, forget the wrong ones before it, and know its address from now on.
 
@@ -250,8 +258,17 @@ async def right_guess(accounts: Accounts, db: AsyncSession, who: str, address: s
     Raises:
         TooMany: one has to wait by now.
     """
-    limits, at = _limits_of(accounts, who, address), accounts.clock()
-    found = await crud.find_limits(db, limits.digests)
+    limits = _limits_of(accounts, who, address)
+    await accept_guess(accounts, db, limits, await crud.find_limits(db, limits.digests))
+
+
+async def accept_guess(accounts: Accounts, db: AsyncSession, limits: Guessing, found: Mapping[bytes, Standing]) -> None:
+    """The same of limits that `may_guess` gave, and what `see_guesses` has found of them in this transaction.
+
+    Raises:
+        TooMany: as `right_guess`.
+    """
+    at = accounts.clock()
     _judge(accounts, found, limits, at=at)
     known = found.get(limits.known)
     if known is None or known.used or known.expires_at < at + KNOWN_FOR - _RENEWED_AFTER:

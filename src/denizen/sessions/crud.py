@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import String, and_, bindparam, cast, delete, or_, select, update
+from sqlalchemy import Integer, String, and_, bindparam, cast, delete, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from denizen.core.database import Reader
 from denizen.core.statements import Statement
-from denizen.core.types import UtcDateTime
+from denizen.core.types import UtcDateTime, Uuid
+from denizen.core.writes import Call, run, run_later
 from denizen.roles.models import Role, UserRole
 from denizen.sessions.models import Session
 from denizen.sessions.schemas import STORED_FIELDS
@@ -95,8 +96,16 @@ async def find_login(reads: Reader, column: str, known_by: Any) -> Login | None:
     return Login(*rows[0]) if rows else None
 
 
+_HELD: Final = Statement(_LOGIN.where(User.id == bindparam("user_id", type_=Uuid())).with_for_update(key_share=True))
+
+
+def hold_login(user_id: UUID) -> Call[Login | None]:
+    """Return an account as it is now, or `None`, and let nobody change it before this transaction ends."""
+    return Call(_HELD, {"user_id": user_id}, lambda rows: Login(*rows[0]) if rows else None)
+
+
 async def lock_logins(db: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, Login]:
-    """Return accounts as they are now, by id, and let nobody change them before this transaction ends.
+    """The same of several, by id.
 
     In one order everywhere, so that two transactions never wait for each other's rows crosswise.
     """
@@ -139,24 +148,44 @@ async def has_session(db: AsyncSession, session_id: UUID) -> bool:
     return (await db.execute(select(Session.id).where(Session.id == session_id))).one_or_none() is not None
 
 
-async def create_session(db: AsyncSession, session: Session) -> Session:
-    """Store a new sign-in."""
-    db.add(session)
-    await db.flush()
-    return session
+class SignIn(NamedTuple):
+    """A sign-in as it is stored; see `Session`."""
+
+    id: UUID
+    user_id: UUID
+    token_digest: bytes
+    method: str
+    created_at: datetime
+    authenticated_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    device: str | None
+    address: str | None
+    impersonator_id: UUID | None
+
+
+_INSERT: Final = Statement(insert(Session.__table__))  # type: ignore[arg-type]  # a Table, declared as FromClause
+
+
+async def create_session(db: AsyncSession, session: SignIn) -> None:
+    """Store a new sign-in of an account that is held."""
+    await run_later(db, _INSERT, **session._asdict())
+
+
+_RENEW: Final = Statement(
+    update(Session)
+    .where(Session.id == bindparam("of", type_=Uuid()), Session.token_digest == bindparam("old_digest"))
+    .values(token_digest=bindparam("new_digest"), authenticated_at=_at, last_used_at=_at)
+    .returning(*(getattr(Session, name) for name in SignIn._fields))
+)
 
 
 async def renew_session(
     db: AsyncSession, session_id: UUID, *, old_digest: bytes, new_digest: bytes, at: datetime
-) -> Session | None:
+) -> SignIn | None:
     """Give a sign-in another token, if it still has the old one: its owner has proved anew who he is."""
-    change = (
-        update(Session)
-        .where(Session.id == session_id, Session.token_digest == old_digest)
-        .values(token_digest=new_digest, authenticated_at=at, last_used_at=at)
-        .returning(Session)
-    )
-    return (await db.scalars(change.execution_options(**_QUIETLY))).one_or_none()
+    rows = await run(db, _RENEW, of=session_id, old_digest=old_digest, new_digest=new_digest, at=at)
+    return SignIn(*rows[0]) if rows else None
 
 
 async def note_last_uses(db: AsyncSession, uses: Mapping[UUID, datetime]) -> None:
@@ -207,6 +236,21 @@ async def delete_session_by_token(db: AsyncSession, token_digest: bytes) -> UUID
     """End the sign-in that a token opens; give whose it was."""
     gone = delete(Session).where(Session.token_digest == token_digest).returning(Session.user_id)
     return (await db.execute(gone.execution_options(**_QUIETLY))).scalar_one_or_none()
+
+
+_MORE_THAN: Final = Statement(
+    select(literal(1))
+    .where(Session.user_id == bindparam("user_id", type_=Uuid()))
+    .limit(1)
+    .offset(bindparam("most", type_=Integer()))
+)
+
+
+def see_surplus(user_id: UUID, *, most: int) -> Call[bool]:
+    """Tell whether a person may have more than `most` sign-ins. Those in which others act in his place count here: by
+    the index alone, so that whoever has fewer pays for no more than this look.
+    """
+    return Call(_MORE_THAN, {"user_id": user_id, "most": most}, bool)
 
 
 async def delete_surplus(db: AsyncSession, user_id: UUID, *, most: int) -> int:

@@ -12,14 +12,15 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.events import guard, record
 from denizen.core.hashing import HashingBusy, Lane
+from denizen.core.ids import new_id
 from denizen.core.origin import current_origin
 from denizen.core.tokens import digest, looks_like, new_token
-from denizen.limits.service import may_guess, right_guess, wrong_guess
+from denizen.core.writes import Call, run_together
+from denizen.limits.service import Guessing, accept_guess, may_guess, see_guesses, wrong_guess
 from denizen.sessions import crud
-from denizen.sessions.crud import Login
+from denizen.sessions.crud import Login, SignIn
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.events import Impersonated, Reauthenticated, SessionsEnded, SignedIn
-from denizen.sessions.models import Session
 from denizen.sessions.values import Account, caller_of, known_by
 from denizen.users.errors import UserNotFound
 
@@ -72,11 +73,11 @@ def may_sign_in(account: Account, *, at: datetime) -> bool:
 
 async def verify_password(
     accounts: Accounts, user: Account | None, password: str, *, who: str, address: str | None
-) -> None:
+) -> Guessing:
     """Check a password under the limits of guessing: the same statements and one hash, whatever is wrong.
 
-    Whoever goes on with it calls `limits.service.right_guess` in the transaction of what it opens, and looks there
-    whether the account is still as it was: a hash takes its time.
+    Whoever goes on with it calls `right_guess` or `accept_guess` (of `limits.service`) in the transaction of what it
+    opens, and looks there whether the account is still as it was: a hash takes its time.
 
     Args:
         accounts: where; no transaction of this task's may have begun.
@@ -85,17 +86,21 @@ async def verify_password(
         who: as of `limits.service.may_guess`.
         address: where it comes from.
 
+    Returns:
+        The limits that the guess met.
+
     Raises:
         SignInFailed: it does not fit, there is no such account, or nobody signs in to it just now.
         TooMany: one has to wait.
         HashingBusy: too many passwords wait.
     """
-    await may_guess(accounts, who, address)
+    limits = await may_guess(accounts, who, address)
     hashed = None if user is None else user.hashed_password
     fits = await accounts.hashing.verify(password, hashed, lane=Lane.PUBLIC)
     if user is None or not fits or not may_sign_in(user, at=accounts.clock()):
         await wrong_guess(accounts, who, address)
         raise _failed(user)
+    return limits
 
 
 def _failed(user: Account | None) -> SignInFailed:
@@ -108,7 +113,7 @@ def _failed(user: Account | None) -> SignInFailed:
 class Opened(NamedTuple):
     """A sign-in, and the token that opens it, which nobody will see again."""
 
-    session: Session
+    session: SignIn
     token: str
 
 
@@ -141,9 +146,9 @@ async def sign_in(
         HashingBusy: too many passwords wait.
     """
     found, who = await find_login(accounts, login)
-    user = await _prove(accounts, db, found, password, who=who, at=at)
+    user, full = await _prove(accounts, db, found, password, who=who, at=at)
     await _end_instead(db, instead_of)
-    return await _open(accounts, db, user.id, method="password", at=at)
+    return await _open(accounts, db, user.id, method="password", at=at, full=full)
 
 
 async def _end_instead(db: AsyncSession, token: str | None) -> None:
@@ -154,29 +159,35 @@ async def _end_instead(db: AsyncSession, token: str | None) -> None:
 
 async def _prove(
     accounts: Accounts, db: AsyncSession, found: Login | None, password: str, *, who: str, at: datetime
-) -> Login:
+) -> tuple[Login, bool]:
     """Check a password, then begin the transaction of what it opens, and look there once more: a hash takes its time.
 
     Returns:
-        The account, which nobody changes before the transaction ends.
+        The account, which nobody changes before the transaction ends, and whether it may have as many sign-ins as one
+        can have.
 
     Raises:
         As `sign_in`.
     """
-    address = current_origin().address
-    await verify_password(accounts, found, password, who=who, address=address)
+    limits = await verify_password(accounts, found, password, who=who, address=current_origin().address)
     assert found is not None  # noqa: S101  (or its password would not have fitted)
     stored = found.hashed_password or ""
     renewed = await _hash_anew(accounts, password, stored)
-    user = (await crud.lock_logins(db, [found.id])).get(found.id)
+    user, guesses, full = await run_together(
+        db, crud.hold_login(found.id), see_guesses(limits), _see_surplus(accounts, found.id)
+    )
     # A hash that another sign-in has just made anew is of the same password: with another one the version is another.
     changed = user is None or (user.hashed_password != stored and user.version != found.version)
     if user is None or changed or not may_sign_in(user, at=at):
         raise _failed(found)
-    await right_guess(accounts, db, who, address)
+    await accept_guess(accounts, db, limits, guesses)
     if renewed is not None:
         await crud.replace_hash(db, user.id, stored, renewed)
-    return user
+    return user, full
+
+
+def _see_surplus(accounts: Accounts, user_id: UUID) -> Call[bool]:
+    return crud.see_surplus(user_id, most=accounts.settings.sessions_per_user - 1)
 
 
 async def _hash_anew(accounts: Accounts, password: str, stored: str) -> str | None:
@@ -205,11 +216,11 @@ async def open_session(
     Raises:
         SignInFailed: nobody signs in to the account just now.
     """
-    user = (await crud.lock_logins(db, [user_id])).get(user_id)
+    user, full = await run_together(db, crud.hold_login(user_id), _see_surplus(accounts, user_id))
     if user is None or not may_sign_in(user, at=at):
         raise SignInFailed(FAILED)
     await _end_instead(db, instead_of)
-    return await _open(accounts, db, user_id, method=method, at=at)
+    return await _open(accounts, db, user_id, method=method, at=at, full=full)
 
 
 async def _open(
@@ -219,14 +230,16 @@ async def _open(
     *,
     method: str,
     at: datetime,
+    full: bool = False,
     lifetime: timedelta | None = None,
     impersonator_id: UUID | None = None,
 ) -> Opened:
-    """Open a sign-in to an account that is held."""
+    """Open a sign-in to an account that is held; where it may be full, those unused for longest end."""
     settings, origin, token = accounts.settings, current_origin(), new_token("dzs_")
-    if impersonator_id is None and await crud.delete_surplus(db, user_id, most=settings.sessions_per_user - 1):
+    if full and await crud.delete_surplus(db, user_id, most=settings.sessions_per_user - 1):
         await record(db, SessionsEnded(user_id, 1, "too many"))
-    session = Session(
+    session = SignIn(
+        id=new_id(),
         user_id=user_id,
         token_digest=digest(token),
         method=method,
@@ -265,7 +278,7 @@ async def reauthenticate(
     """
     user_id = caller.user_id
     found = None if user_id is None else await crud.find_login(accounts.database.read, "id", user_id)
-    user = await _prove(accounts, db, found, password, who=f"user {user_id}", at=at)
+    user, _ = await _prove(accounts, db, found, password, who=f"user {user_id}", at=at)
     new = new_token("dzs_")
     session = await crud.renew_session(db, caller.id, old_digest=digest(token), new_digest=digest(new), at=at)
     if session is None:

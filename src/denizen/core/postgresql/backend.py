@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.options import DatabaseOptions, Load
-from denizen.core.postgresql.engines import SECONDS, Pool, has_stale_plan, make_engine
+from denizen.core.postgresql.engines import SECONDS, Pool, driver_under, has_stale_plan, make_engine, tell
 from denizen.core.postgresql.guarded import GuardedConnection, Start
 from denizen.core.postgresql.kept import KeptConnections
-from denizen.core.statements import watch_statements
+from denizen.core.statements import Row, watch_statements
+from denizen.core.writes import SHORT_WAY, Step
 
 
 class PostgreSQLBackend:
@@ -24,6 +25,7 @@ class PostgreSQLBackend:
 
     def __init__(self, url: URL, options: DatabaseOptions, start: Start, observe: Callable[[str], None]) -> None:
         self._options = options
+        self._observe = observe
         self.start = start
         self._writers = make_engine(url, options, start, read_only=False)
         self._readers = make_engine(url, options, start, read_only=True)
@@ -59,8 +61,16 @@ class PostgreSQLBackend:
         engine = self._writers
         if seconds != self._options.timeout:
             engine = engine.execution_options(**{SECONDS: seconds})
-        async with AsyncSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False) as db:
+        db = AsyncSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False)
+        db.info[SHORT_WAY] = _Way(self.dialect, self._observe)
+        try:
             yield db
+        finally:
+            del db.info[SHORT_WAY]
+            if db.in_transaction():
+                await db.__aexit__(None, None, None)  # in a task of its own: nobody's cancelling may cut it short
+            else:
+                db.sync_session.close()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -127,6 +137,46 @@ class PostgreSQLBackend:
         await self._kept.close()
         await self._writers.dispose()
         await self._readers.dispose()
+
+
+class _Way:
+    """The short way of one session: the psycopg connection under SQLAlchemy's, which begins and ends transactions."""
+
+    def __init__(self, dialect: Dialect, observe: Callable[[str], None]) -> None:
+        self.dialect = dialect
+        self.observe = observe
+        self._enlisted: object = None
+        self._connection: EngineConnection | None = None
+        self._driver: GuardedConnection | None = None
+
+    async def rows(self, db: AsyncSession, steps: Sequence[Step]) -> list[Sequence[Row]]:
+        """Run statements; give the rows of each."""
+        connection, driver = await self._reach(db)
+        try:
+            return await driver.rows(steps)
+        except BaseException as error:
+            await connection.run_sync(tell, error, steps[0][0])
+            raise
+
+    async def put_off(self, db: AsyncSession, step: Step) -> None:
+        """Run one with the next ones, or with the commit."""
+        connection, driver = await self._reach(db)
+        try:
+            await driver.put_off(step)
+        except BaseException as error:
+            await connection.run_sync(tell, error, step[0])
+            raise
+
+    async def _reach(self, db: AsyncSession) -> tuple[EngineConnection, GuardedConnection]:
+        session, known = db.sync_session, self._connection
+        within = session.get_nested_transaction() or session.get_transaction()
+        left = within is None or within is not self._enlisted or not within.is_active
+        if known is None or self._driver is None or left or known.invalidated:
+            known = self._connection = await db.connection()  # begins or opens the savepoint, if nothing has yet
+            sync: Any = known.sync_connection
+            self._driver = driver_under(sync.connection)
+            self._enlisted = session.get_nested_transaction() or session.get_transaction()
+        return known, self._driver
 
 
 async def driver_of(connection: EngineConnection) -> GuardedConnection:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import weakref
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 from sqlalchemy import event
@@ -75,6 +76,7 @@ def make_engine(url: URL, options: DatabaseOptions, start: Start, *, read_only: 
         connect_args={"async_creator_fn": _creator(start, read_only)},
     )
     _watch(engine, options, read_only=read_only)
+    _keep_in_order(engine)
     if start.pooled or not read_only:
         _limit_each_transaction(engine, options, start, read_only=read_only)
     return engine
@@ -130,11 +132,19 @@ def _watch(engine: AsyncEngine, options: DatabaseOptions, *, read_only: bool) ->
         _stop_alarm(record.info)
 
 
+def tell(connection: Connection, error: BaseException, sql: str) -> None:
+    """Let SQLAlchemy raise what an error means to it, and let go of a connection that is of no use any longer."""
+    try:
+        raise error  # noqa: TRY301  (SQLAlchemy asks Python for the error that is being handled)
+    except BaseException:  # noqa: BLE001  (it is raised again)
+        connection._handle_dbapi_exception(error, sql, None, None, None)  # noqa: SLF001  (no other way)
+
+
 def _refusal(connection: Connection | None) -> Unavailable | None:
     """Say why nothing more is run on the psycopg connection under `connection`, if that is so."""
     if connection is None or connection.invalidated:
         return None
-    refusal = _driver_of(connection.connection).refusal
+    refusal = driver_under(connection.connection).refusal
     return None if refusal is None else refusal()
 
 
@@ -170,12 +180,40 @@ def _limit_each_transaction(engine: AsyncEngine, options: DatabaseOptions, start
             dbapi.set_read_only(read_only)
 
 
+_DROPS_NAMES: Final = re.compile(
+    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:DROP|ALTER|ROLLBACK|DISCARD|DEALLOCATE)\b", re.IGNORECASE | re.DOTALL
+)
+"""What psycopg, or the server, drops prepared statements after."""
+
+
+def _keep_in_order(engine: AsyncEngine) -> None:
+    """Run what was put off before what SQLAlchemy runs, and drop it with the savepoint after which it was; prepare
+    statements anew where names may have been dropped.
+    """
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def catch_up(connection: Connection, cursor: Any, statement: str, *others: Any) -> None:
+        driver = driver_under(connection.connection)
+        if driver.is_behind:
+            dbapi: Any = connection.connection.dbapi_connection
+            try:
+                dbapi.run_async(GuardedConnection.catch_up)
+            except BaseException as error:  # noqa: BLE001  (it is raised again)
+                tell(connection, error, statement)
+        if _DROPS_NAMES.match(statement):
+            driver.forget()
+
+    @event.listens_for(engine.sync_engine, "rollback_savepoint")
+    def drop(connection: Connection, name: str, context: Any) -> None:
+        driver_under(connection.connection).drop_put_off()
+
+
 def _set_alarm(lent: PoolProxiedConnection, seconds: float, more: float) -> None:
     """Give the transaction on `lent` its deadline: `more` seconds than usual (or less, if negative).
 
     The server was asked within the ordinary time: one that is frozen must not be waited for any longer.
     """
-    driver = _driver_of(lent)
+    driver = driver_under(lent)
     driver.budget = seconds
     driver.deadline = (driver.deadline or time.monotonic()) + more
     _stop_alarm(lent.info)
@@ -197,7 +235,7 @@ def _expire(lent: weakref.ref[PoolProxiedConnection], info: Any, seconds: float)
     late = lent()
     if late is None or late.dbapi_connection is None:
         return
-    driver = _driver_of(late)
+    driver = driver_under(late)
     if driver.waits:  # for a server that is late as well: that wait ends by itself about now, and says so
         _start_alarm(lent, info, LOOK_AGAIN_SECONDS, seconds)
         return
@@ -205,7 +243,7 @@ def _expire(lent: weakref.ref[PoolProxiedConnection], info: Any, seconds: float)
     late.detach()
 
 
-def _driver_of(lent: PoolProxiedConnection) -> GuardedConnection:
+def driver_under(lent: PoolProxiedConnection) -> GuardedConnection:
     """Give the psycopg connection under one of the pool's, be it still in the pool's books or not."""
     adapted: Any = lent.dbapi_connection
     return cast("GuardedConnection", adapted.driver_connection)

@@ -13,10 +13,11 @@ from typing import Any
 from weakref import WeakSet
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel, pq, waiting
+from psycopg import IsolationLevel, pq, waiting
 
 from denizen.core.errors import Unavailable
 from denizen.core.options import DatabaseOptions, closed, overdue
+from denizen.core.postgresql.lean import LeanConnection
 
 wanted_at: ContextVar[float] = ContextVar("wanted_at")
 """When the current task began to wait for a connection, in seconds of `time.monotonic`."""
@@ -26,7 +27,7 @@ _attempts: ContextVar[list[Generator[Any, Any, Any]]] = ContextVar("attempts")
 the server with a client that never says who it is."""
 
 
-class GuardedConnection(AsyncConnection[Any]):
+class GuardedConnection(LeanConnection):
     """A psycopg connection that gives up on its own when `deadline` passes.
 
     Attributes:
@@ -110,7 +111,7 @@ class GuardedConnection(AsyncConnection[Any]):
         """A timer does it for who is idle. It may be late, where the event loop was held up."""
         if self.budget is None or self.deadline is None or time.monotonic() < self.deadline:
             return
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if self.is_behind or self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self.end(partial(overdue, self.budget))
 
     @property

@@ -54,7 +54,10 @@ class KeptConnections:
         """
         until = time.monotonic() + self._options.timeout
         try:
-            async with asyncio.timeout(self._options.pool_timeout if self._places.locked() else None):
+            if self._places.locked():
+                async with asyncio.timeout(self._options.pool_timeout):
+                    await self._places.acquire()
+            else:
                 await self._places.acquire()
         except TimeoutError:
             raise SQLAlchemyTimeout("no reading connection came free in time") from None
@@ -91,9 +94,7 @@ class KeptConnections:
         keep = False
         driver = _driver_of(lent)
         try:
-            cursor = driver.cursor()
-            await cursor.execute(sql, parameters, prepare=prepare)
-            rows: list[tuple[Any, ...]] = await cursor.fetchall()
+            (rows,) = await driver.rows([(sql, parameters)], prepare=prepare)
             keep = self._keep and not driver.closed
         except BaseException as error:
             if driver.closed or has_stale_plan(error):
@@ -102,7 +103,7 @@ class KeptConnections:
                 raise driver.refusal() from error
             raise
         else:
-            return rows
+            return list(rows)
         finally:
             if keep:
                 self._idle.append((lent, time.monotonic()))

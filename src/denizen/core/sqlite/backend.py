@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -17,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from denizen.core.failures import NoDatabase
 from denizen.core.options import DatabaseOptions, Load
 from denizen.core.sqlite.driver import InPlace, ReadingThreads, Runner, outlast
+from denizen.core.sqlite.sessions import TurnWay, WritingSession
 from denizen.core.sqlite.writing import Turn, WritingThread
 from denizen.core.statements import watch_statements
 
@@ -38,6 +38,7 @@ class SQLiteBackend:
 
     def __init__(self, path: Path, options: DatabaseOptions, observe: Callable[[str], None]) -> None:
         self._seconds = options.timeout
+        self._observe = observe
         with ExitStack() as stack:
             self._threads = ReadingThreads(
                 path, threads=options.reading_threads, busy_timeout=options.timeout, seconds=options.slow_timeout
@@ -52,7 +53,6 @@ class SQLiteBackend:
         # A connection of SQLAlchemy's for each session, which costs little and tells whose statements those are that
         # arrive at the one connection of ours. What is left open is undone by the turn's end.
         self._writers = _engine(None, observe, poolclass=NullPool, pool_reset_on_return=None)
-        event.listen(self._writers.sync_engine, "begin", _begin)
         self.dialect: Dialect = self._readers.dialect
         self._turn = asyncio.Lock()
 
@@ -91,10 +91,10 @@ class SQLiteBackend:
             waiting.
         """
         turn = Turn(self.writer, self._turn, seconds)
-        engine = self._writers.execution_options(denizen_turn=turn)
+
         async with AsyncExitStack() as stack:
             stack.push_async_callback(turn.end)
-            db = AsyncSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False)
+            db = WritingSession(self._writers, TurnWay(turn, self.dialect, self._observe))
             # Not `async with db`: cancelled, it would close in a task of its own, when the turn is already another's.
             stack.push_async_callback(db.close)
             yield db
@@ -150,8 +150,3 @@ def _engine(runner: Runner | None, observe: Callable[[str], None], **options: An
     )
     watch_statements(engine, observe)
     return engine
-
-
-def _begin(connection: Any) -> None:
-    """Begin as writers must, in the greenlet of the session's first statement."""
-    connection.connection.dbapi_connection.begin(connection.get_execution_options()["denizen_turn"])

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, AdaptedConnection
 from sqlalchemy.util.concurrency import await_
 
-from denizen.core.sqlite.driver import Runner
+from denizen.core.sqlite.driver import Result, Runner
 from denizen.core.sqlite.writing import NOTHING, Turn
 
 
@@ -80,6 +80,16 @@ class Cursor:
         self._rows.clear()
 
 
+class NoTurn:
+    """Stands where a writer's connection has no turn: only that of the session itself gets one."""
+
+    async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
+        """Refuse."""
+        raise RuntimeError("On SQLite a writing session has one connection: use that of `await db.connection()`.")
+
+    run_many = run
+
+
 class Connection(AdaptedConnection):
     """A PEP 249 connection over a runner. For readers there is no transaction to begin or end."""
 
@@ -89,7 +99,7 @@ class Connection(AdaptedConnection):
 
     def __init__(self, dbapi: Any, runner: Runner | None) -> None:
         self.dbapi = dbapi
-        self._connection = runner
+        self._connection = runner or NoTurn()
 
     @property
     def isolation_level(self) -> str | None:

@@ -20,6 +20,9 @@ from denizen.core.sqlite.driver import Clock, Deadline, Result, connect, fetch, 
 T = TypeVar("T")
 
 NOTHING = Result([], None, -1, None)
+Step = tuple[str, Sequence[Any]]
+"""A statement and its parameters."""
+_SAVEPOINTS = ("SAVEPOINT ", "RELEASE SAVEPOINT ")
 
 WAITING_SHARE = 0.75
 """How much of its time a transaction may spend on waiting for its turn. With more writers than can be served, the one
@@ -101,9 +104,12 @@ class Turn:
     been undone. What the session still asks for is refused here, before it reaches the connection: by then that may be
     in another's transaction.
 
-    What gives no answer (`BEGIN`, savepoints) goes along with the statement after it: each way to the thread and back
-    is a turn of the event loop, and until the transaction ends all other writers wait. A change of one account takes
-    two such ways instead of five.
+    What gives no answer (`BEGIN`, savepoints, what is put off) goes along with the statement after it, or with the
+    commit: each way to the thread and back is a turn of the event loop, and until the transaction ends all other
+    writers wait. A change of one account takes two such ways instead of five.
+
+    Attributes:
+        owner: the connection of SQLAlchemy's that ends the transaction, or this, where there is none.
 
     Args:
         thread: where to write.
@@ -119,33 +125,32 @@ class Turn:
         self._alarm: asyncio.TimerHandle | None = None
         self._held = False
         self._lost = False
-        self._owner: object = None
+        self.owner: object = None
         self._begins = False
-        self._ahead: list[str] = []
+        self._ahead: list[Step] = []
 
     async def begin(self, owner: object) -> None:
         """Wait for the turn; the next statement then takes the write lock of the file.
 
         Args:
-            owner: the connection of SQLAlchemy's that asks.
+            owner: the connection of SQLAlchemy's that asks, which joins what the turn has begun for the session itself;
+                or the turn, for the session's short way.
 
         Raises:
             Unavailable: the turn did not come in time, or is over.
-            RuntimeError: it belongs to another connection, whose work so far would be undone.
         """
-        if self._owner not in {None, owner}:
-            raise RuntimeError("On SQLite a writing session has one connection: use that of `await db.connection()`.")
+        joins = self.owner is self
         if self._lost:
             raise self._refusal()
         if not self._held:
             await self._take()
-        self._owner = owner
-        self._begins = True
+        self.owner = owner
+        self._begins = self._begins or not joins
 
     def leave(self, owner: object) -> None:
         """Let another connection of the same session begin: this one is closed."""
-        if self._owner is owner:
-            self._owner = None
+        if self.owner is owner:
+            self.owner = None
 
     async def run(self, sql: str, parameters: Sequence[Any]) -> Result:
         """Run one statement of the open transaction.
@@ -154,16 +159,38 @@ class Turn:
             Unavailable: the turn is over, or SQLite has undone the transaction by itself, as it may after some failures
                 (disk full, I/O).
         """
-        if sql.startswith(("SAVEPOINT ", "RELEASE SAVEPOINT ")):
-            self._ahead.append(sql)
+        if sql.startswith(_SAVEPOINTS):
+            self._ahead.append((sql, ()))
             return NOTHING
-        if sql.startswith("ROLLBACK TO ") and not self._is_open:
-            return NOTHING  # undone already, and more: what did that is the error to tell
+        if sql.startswith("ROLLBACK TO "):
+            if not self._is_open:
+                return NOTHING  # undone already, and more: what did that is the error to tell
+            self._drop_since(sql.rsplit(maxsplit=1)[-1])
         return await self._do(fetch, sql, parameters)
 
     async def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
         """Run one statement once for each of `parameters`."""
         return await self._do(_fetch_none, sql, parameters)
+
+    async def rows(self, steps: Sequence[Step]) -> list[Sequence[tuple[Any, ...]]]:
+        """Run statements of the open transaction, in one way to the thread and back; give the rows of each.
+
+        Raises:
+            As `run`. One that fails is the last that is run.
+        """
+        return await self._do(_fetch_each, steps)
+
+    def put_off(self, step: Step) -> None:
+        """Run a statement some time before the next one that gives an answer, or before the commit.
+
+        If it fails then, the whole transaction is undone: whoever asked for it has gone on long since.
+
+        Raises:
+            Unavailable: the turn is over.
+        """
+        if not self._held:
+            raise self._refusal()
+        self._ahead.append(step)
 
     async def commit(self) -> None:
         """Make what was written last.
@@ -171,7 +198,7 @@ class Turn:
         Raises:
             Unavailable: the turn is over, and nothing was stored.
         """
-        if self._begins:
+        if self._begins and all(sql.startswith(_SAVEPOINTS) for sql, _ in self._ahead):
             self._forget()  # nothing was run
         else:
             await self._do(sqlite3.Connection.commit)
@@ -221,6 +248,12 @@ class Turn:
         self._begins = False
         self._ahead.clear()
 
+    def _drop_since(self, savepoint: str) -> None:
+        """Forget what was put off since a savepoint that is being undone."""
+        opening = (f"SAVEPOINT {savepoint}", ())
+        since = self._ahead.index(opening) + 1 if opening in self._ahead else 0
+        self._ahead[since:] = [step for step in self._ahead[since:] if step[0].startswith(_SAVEPOINTS)]
+
     async def _do(self, function: Callable[..., T], *args: Any) -> T:
         if not self._held:
             raise self._refusal()
@@ -237,7 +270,12 @@ class Turn:
         return closed() if self._thread.is_closed else overdue(self._seconds)
 
     def _on_thread(
-        self, connection: sqlite3.Connection, begins: bool, ahead: Sequence[str], function: Callable[..., T], *args: Any
+        self,
+        connection: sqlite3.Connection,
+        begins: bool,
+        ahead: Sequence[Step],
+        function: Callable[..., T],
+        *args: Any,
     ) -> T:
         if self._deadline.is_over:
             raise self._refusal()
@@ -245,8 +283,8 @@ class Turn:
             _begin_immediate(connection, self._deadline.left)
         if not connection.in_transaction:  # what follows would be stored alone
             raise Unavailable("The database has undone this transaction. Try again in a moment.", retry_after=2)
-        for statement in ahead:
-            connection.execute(statement)
+        if ahead:
+            _write(_catch_up, connection, ahead)
         return _write(function, connection, *args)
 
 
@@ -273,6 +311,20 @@ def _write(function: Callable[..., T], connection: sqlite3.Connection, *args: An
             "The database cannot be written: this process may not write the file, or not into its folder.",
             retry_after=30,
         ) from error
+
+
+def _catch_up(connection: sqlite3.Connection, ahead: Sequence[Step]) -> None:
+    """Run what was put off."""
+    try:
+        for sql, parameters in ahead:
+            connection.execute(sql, parameters)
+    except sqlite3.Error:
+        connection.rollback()
+        raise
+
+
+def _fetch_each(connection: sqlite3.Connection, steps: Sequence[Step]) -> list[Sequence[tuple[Any, ...]]]:
+    return [connection.execute(sql, parameters).fetchall() for sql, parameters in steps]
 
 
 def _fetch_none(connection: sqlite3.Connection, sql: str, parameters: Sequence[Sequence[Any]]) -> Result:
