@@ -376,6 +376,7 @@ async def test_an_error_of_the_hasher_reaches_who_asked_and_nobody_else() -> Non
 
 
 async def test_closing_refuses_who_waits_and_finishes_what_runs(gate: Gate) -> None:
+    before = set(threading.enumerate())
     pool = HashPool(gate, threads=1)
     running = asyncio.create_task(pool.hash("running", lane=Lane.TRUSTED))
     await until(lambda: gate.now == 1)
@@ -390,7 +391,7 @@ async def test_closing_refuses_who_waits_and_finishes_what_runs(gate: Gate) -> N
     gate.open.set()
     assert await running == "gate$running"
     assert gate.asked == ["running"]
-    await until(lambda: not any(thread.name == "denizen-hash" for thread in threading.enumerate()))
+    await until(lambda: not any(each.name == "denizen-hash" for each in set(threading.enumerate()) - before))
 
 
 async def test_a_closed_pool_opens_again_when_it_is_needed() -> None:
