@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from denizen import ReadDb, Settings, Unavailable, remote
 from denizen.elsewhere.memory import Asking, Memory
+from denizen.elsewhere.tokens import FETCH
 from denizen.keys.service import revoke_key
 from denizen.testing import Clock
 from denizen.users.states import suspend_user
@@ -283,3 +285,23 @@ async def test_what_cannot_be_had_elsewhere_is_told_at_the_start() -> None:
         with pytest.raises(LookupError, match=told):
             async with app.router.lifespan_context(app):
                 pass
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_home_goes_on_in_another_event_loop(closes: bool) -> None:
+    """As with one application and a `TestClient` for each test."""
+    server = FastAPI()
+
+    @server.get(JWKS)
+    async def show_keys() -> dict[str, list[str]]:
+        return {"keys": []}
+
+    home = remote("https://accounts.example.org", transport=httpx.ASGITransport(server))
+
+    async def look() -> None:
+        assert await home.client.run(FETCH) == {}
+        if closes:
+            await home.close()
+
+    for _ in range(2):
+        asyncio.run(look())

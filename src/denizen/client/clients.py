@@ -10,6 +10,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 try:
     import httpx
@@ -246,6 +247,30 @@ class Client(_Base, Waiting):
         return Answer(response.status_code, response.headers, content, response)
 
 
+class _Connections:
+    """The connections of an `AsyncClient`, which belong to the event loop that opened them: another loop gets others,
+    and so does the next use after `close`. A host's tests run one loop after the other with one application.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    def here(self) -> httpx.AsyncClient:
+        """Give those of the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            found = self._made[loop] = self._make()
+        return found
+
+    async def close(self) -> None:
+        """Close those of the running loop."""
+        found = self._made.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found.aclose()
+
+
 class AsyncClient(_Base, Awaiting):
     """Asks a Denizen from asyncio: the same operations as `Client`, to be awaited, and the same arguments."""
 
@@ -261,7 +286,9 @@ class AsyncClient(_Base, Awaiting):
     ) -> None:
         self._set_up(url, token, patience)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(timeout=timeout, transport=transport, cookies=_no_cookies())
+        self._connections = _Connections(
+            lambda: httpx.AsyncClient(timeout=timeout, transport=transport, cookies=_no_cookies())
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -270,8 +297,8 @@ class AsyncClient(_Base, Awaiting):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections; the next call opens others."""
+        await self._connections.close()
 
     async def run(self, call: Call[T]) -> T:
         """Bring a call to its end; what every operation does."""
@@ -308,14 +335,16 @@ class AsyncClient(_Base, Awaiting):
 
     async def _exchange(self, call: Call[Any]) -> Answer | DenizenError:
         try:
-            response = await self._http.send(self._request(self._http, call))
+            http = self._connections.here()
+            response = await http.send(self._request(http, call))
         except (httpx.HTTPError, httpx.StreamError) as error:
             return self._failed(error)
         return Answer(response.status_code, response.headers, response.content)
 
     async def _open(self, call: Call[Any]) -> Answer | DenizenError:
         try:
-            response = await self._http.send(self._request(self._http, call), stream=True)
+            http = self._connections.here()
+            response = await http.send(self._request(http, call), stream=True)
             if response.status_code >= 300:
                 await response.aread()
         except (httpx.HTTPError, httpx.StreamError) as error:
