@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
 
 from denizen.client import AnswerInvalid, Client, ServerFailed, UserRead
 from denizen.client.calls import parse, part
 from denizen.client.errors import class_of, error_of
 from denizen.core.errors import Conflict, DenizenError, Forbidden, Invalid, NotFound, TooMany, Unavailable
-from denizen.core.problems import document_of, status_of
+from denizen.core.problems import add_handlers, document_of, status_of
 from tests.openapi.test_document_errors import classes, rows
 
 FOR_OPERATORS = {"no_database", "schema_not_ready", "sealed_under_another_secret"}
@@ -87,3 +89,21 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 def test_a_token_that_is_none_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(ValueError, match=r"^A token is one word of printable ASCII\.$"):
         Client("https://example.org", token)
+
+
+async def test_what_another_server_refuses_a_service_is_not_told_to_its_callers_as_theirs() -> None:
+    """A key of the service that is no good would end the sign-ins of all who ask it."""
+    app = FastAPI()
+    add_handlers(app, whole=False)
+
+    @app.get("/")
+    async def ask_another() -> None:
+        told = {"code": "credentials_invalid", "detail": "These credentials are unknown, expired or revoked."}
+        raise error_of(401, {}, json.dumps(told).encode())
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://host") as client:
+        answer = await client.get("/")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "www-authenticate" not in answer.headers
+    assert "credentials" not in answer.text

@@ -120,6 +120,7 @@ def error_of(status: int, headers: Mapping[str, str], content: bytes) -> Denizen
         error = raised(told, status)
     error.retry_after = retry_after
     error.request_id = error.request_id or headers.get("x-request-id")
+    error.from_elsewhere = True
     return error
 
 

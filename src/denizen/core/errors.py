@@ -35,6 +35,7 @@ class DenizenError(Exception):
     Attributes:
         user_id: whom it is about, where that is known and whoever asks must not be told: for the audit.
         request_id: of the request to another server that was refused with it, for that server's logs.
+        from_elsewhere: another server said it, to this process and not to whoever asks this process.
     """
 
     code: ClassVar[str] = "error"
@@ -56,6 +57,7 @@ class DenizenError(Exception):
         self.retry_after = retry_after
         self.user_id: UUID | None = None
         self.request_id: str | None = None
+        self.from_elsewhere = False
 
 
 class Invalid(DenizenError):

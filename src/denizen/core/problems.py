@@ -256,8 +256,18 @@ def add_handlers(app: FastAPI, *, whole: bool) -> None:
         app.add_exception_handler(Exception, _answer_unexpected)
 
 
+def _of_this_service(error: DenizenError) -> kinds.Unavailable:
+    """Give what is told to somebody whose request failed since another server refused this one: a 401 of its would be
+    taken for his own, and end his sign-in.
+    """
+    log.warning("refused_elsewhere", code=error.code, detail=str(error), request_id_there=error.request_id)
+    return kinds.Unavailable("Another service refused what this needs.", retry_after=error.retry_after)
+
+
 async def _answer_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, DenizenError)  # noqa: S101  (what Starlette calls it for)
+    if error.from_elsewhere:
+        error = _of_this_service(error)
     stamped = REQUEST_ID in request.scope
     request_id = request_id_of(request.scope)
     face: Callable[[DenizenError], Response] | None = request.scope.get(FACE)
