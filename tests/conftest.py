@@ -84,8 +84,14 @@ MakePerson = Callable[..., Awaitable[Person]]
 
 
 ALIKE = (
+    "tests/account/",
     "tests/cli/",
     "tests/hostile/",
+    "tests/invitations/",
+    "tests/keys/",
+    "tests/mail/",
+    "tests/passwordless/",
+    "tests/refresh/",
     "tests/roles/test_define_roles.py",
     "tests/search/test_find_users.py",
     "tests/transfer/test_export_",
@@ -95,7 +101,7 @@ ALIKE = (
     "tests/transfer/test_resume_import.py",
     "tests/transfer/test_transfer_commands.py",
 )
-"""Tests of what is decided before a database is asked: both are held to it, PostgreSQL among the slow tests."""
+"""Tests of what is decided outside of a database for the most part: both are held to it, PostgreSQL by the slow tests."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

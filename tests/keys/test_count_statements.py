@@ -27,6 +27,9 @@ LAST = 1
 SUSPENDED = LAST + 2
 """His sign-ins end, and what was sent to him opens nothing."""
 
+REFERENCES = 1
+"""Whether a foreign key of a host waits for the commit, and would refuse what was done by then."""
+
 DELETED = SUSPENDED + 2
 """And his keys end, while nobody makes another."""
 
@@ -61,13 +64,13 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
         "/users/{ada}",
         None,
         204,
-        RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + 1 + DELETED,
+        RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + REFERENCES + 1 + DELETED,
     ),  # hold, try to erase, hide
     ("DELETE", "/users/{ada}", None, 404, RECOGNISE + GUARD + 1),
     ("GET", "/users/{ada}", None, 404, RECOGNISE + 1),
     ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1),
     ("POST", "/users/{ada}/restore", None, 200, RECOGNISE + GUARD + 1 + 1),
-    ("DELETE", "/users/{ada}?erase=true", None, 204, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + DELETED),
+    ("DELETE", "/users/{ada}?erase=true", None, 204, RECOGNISE + GUARD + 1 + SAVEPOINT + 1 + REFERENCES + DELETED),
     ("DELETE", "/users/{ada}?erase=true", None, 404, RECOGNISE + GUARD + 1),
     ("POST", "/keys/", {"name": "x", "scopes": ["users:read"]}, 201, RECOGNISE + 1 + 1),
     ("GET", "/keys/", None, 200, RECOGNISE + 1),
