@@ -101,7 +101,7 @@ ALIKE = (
     "tests/transfer/test_resume_import.py",
     "tests/transfer/test_transfer_commands.py",
 )
-"""Tests of what is decided outside of a database for the most part: both are held to it, PostgreSQL by the slow tests."""
+"""Tests of what is decided outside of a database for the most part: held to both, to PostgreSQL by the slow tests."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
