@@ -84,14 +84,9 @@ MakePerson = Callable[..., Awaitable[Person]]
 
 
 ALIKE = (
-    "tests/account/",
     "tests/cli/",
     "tests/hostile/",
-    "tests/invitations/",
-    "tests/keys/",
     "tests/mail/",
-    "tests/passwordless/",
-    "tests/refresh/",
     "tests/roles/test_define_roles.py",
     "tests/search/test_find_users.py",
     "tests/transfer/test_export_",
@@ -101,14 +96,23 @@ ALIKE = (
     "tests/transfer/test_resume_import.py",
     "tests/transfer/test_transfer_commands.py",
 )
-"""Tests of what is decided outside of a database for the most part: held to both, to PostgreSQL by the slow tests."""
+"""Tests of what is decided outside of a database for the most part: held to both, to PostgreSQL by `make test-all`."""
+
+
+LATER = ("tests/account/", "tests/invitations/", "tests/keys/", "tests/passwordless/", "tests/refresh/")
+"""Tests whose half on PostgreSQL is among the slow ones: the rooms below them show on both what these stand on."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put that half among the slow tests."""
+    """Put these halves where they belong; whatever is thorough is slow as well."""
     for item in items:
         given = getattr(item, "callspec", None)
-        if given is not None and given.params.get("database_kind") == "postgresql" and item.nodeid.startswith(ALIKE):
+        if given is not None and given.params.get("database_kind") == "postgresql":
+            if item.nodeid.startswith(ALIKE):
+                item.add_marker(pytest.mark.thorough)
+            elif item.nodeid.startswith(LATER):
+                item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("thorough") is not None:
             item.add_marker(pytest.mark.slow)
 
 
