@@ -84,9 +84,11 @@ MakePerson = Callable[..., Awaitable[Person]]
 
 
 ALIKE = (
+    "tests/batch/test_run_batch.py::test_thousand_at_once",
     "tests/cli/",
     "tests/hostile/",
     "tests/mail/",
+    "tests/metrics/",
     "tests/roles/test_define_roles.py",
     "tests/search/test_find_users.py",
     "tests/transfer/test_export_",

@@ -41,7 +41,7 @@ COMMANDS = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_every_command_works_in_a_process_of_its_own(denizen: Run, sqlite_template: Path, tmp_path: Path) -> None:
     shutil.copy(sqlite_template, tmp_path / "denizen.db")
