@@ -101,7 +101,17 @@ ALIKE = (
 """Tests of what is decided outside of a database for the most part: held to both, to PostgreSQL by `make test-all`."""
 
 
-LATER = ("tests/account/", "tests/invitations/", "tests/keys/", "tests/passwordless/", "tests/refresh/")
+LATER = (
+    "tests/account/",
+    "tests/invitations/",
+    "tests/keys/",
+    "tests/passwordless/",
+    "tests/refresh/",
+    "tests/roles/",
+    "tests/search/",
+    "tests/signup/",
+    "tests/transfer/",
+)
 """Tests whose half on PostgreSQL is among the slow ones: the rooms below them show on both what these stand on."""
 
 
