@@ -37,6 +37,20 @@ def utc_now() -> datetime:
 
 MAX_TOKEN_LENGTH = 4096
 
+
+def bearer_token(authorization: str) -> str:
+    """Give the token of an `Authorization` header.
+
+    Raises:
+        CredentialsInvalid: another scheme than Bearer, no token, or one longer than any of ours.
+    """
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH:
+        raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
+    return token
+
+
 Meter = Callable[[str, str, float], None]
 """Is told what was done, of what kind, and how many; see `Accounts.count`."""
 
@@ -258,10 +272,7 @@ class Accounts:
         """
         if authorization is None:
             return None
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH:
-            raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
+        token = bearer_token(authorization)
         for authenticator in self.authenticators:
             caller = await authenticator(self, token, at)
             if caller is not None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from denizen.client import access, people
 from denizen.client.calls import Call, Patience, T
 from denizen.client.clients import AsyncClient
-from denizen.core.accounts import MAX_TOKEN_LENGTH, utc_now
+from denizen.core.accounts import bearer_token, utc_now
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.errors import DenizenError, Unavailable
 from denizen.core.home import add_home, homes_of
@@ -192,10 +192,7 @@ class RemoteHome:
         """
         if authorization is None:
             return None
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH:
-            raise CredentialsInvalid("Send `Authorization: Bearer` and a token.")
+        token = bearer_token(authorization)
         if looks_like_jwt(token):
             return await self._check(token, at)
         if looks_like(token, "dzs_") or looks_like(token, "dzk_"):
