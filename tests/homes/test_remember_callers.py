@@ -12,12 +12,14 @@ import pytest
 from fastapi import FastAPI
 
 from denizen import ReadDb, Settings, Unavailable, remote
-from denizen.elsewhere.memory import Asking, Memory
+from denizen.core.ids import new_id
+from denizen.elsewhere.memory import Asking, Memory, Turns
 from denizen.elsewhere.tokens import FETCH
 from denizen.keys.service import revoke_key
 from denizen.testing import Clock
 from denizen.users.states import suspend_user
 from tests.conftest import BASE_URL
+from tests.homes.conftest import issue
 from tests.homes.sample import make_app
 from tests.homes.servers import Elsewhere, bearer, elsewhere
 
@@ -118,6 +120,25 @@ async def test_an_answer_of_before_is_not_believed(there: Elsewhere) -> None:
         there.line.held.set()
 
         assert (await asking).status_code == 401
+
+
+async def test_whoever_else_is_forgotten_meanwhile_costs_nobody_anything(there: Elsewhere) -> None:
+    who, _ = await there.make_person()
+    key = bearer(await issue(there.accounts, "notes:write"))
+
+    async with there.reach() as client:
+        there.line.held = asyncio.Event()
+        asking = []
+        for _ in range(5):
+            asking += [asyncio.create_task(client.get("/caller", headers=each)) for each in (who.headers, key)]
+            await there.line.answered.wait()
+            there.homes[0].forget(new_id())
+        there.line.held.set()
+        answers = await asyncio.gather(*asking)
+        profile = await client.get("/profile", headers=who.headers)
+
+    assert {each.status_code for each in (*answers, profile)} == {200}
+    assert there.line.asked == [ASK, ASK, f"/users/{who.id}"]
 
 
 async def test_many_at_once_ask_once(there: Elsewhere) -> None:
@@ -232,6 +253,23 @@ def test_a_memory_ends_and_knows_no_future(clock: Clock) -> None:
     assert memory.get("a", clock() - timedelta(seconds=1)) is None
     memory.put("a", 1, since=clock(), until=clock() + timedelta(seconds=5))
     assert memory.get("a", clock() + timedelta(seconds=5)) is None
+
+
+def test_who_was_forgotten_meanwhile_is_bounded() -> None:
+    turns: Turns[str] = Turns(2)
+    began = turns.now
+    turns.forget("a")
+    assert [turns.forgotten(who, began) for who in ("a", "b", None)] == [True, False, False]
+    between = turns.now
+    for who in ("b", "c"):
+        turns.forget(who)
+
+    assert len(turns) == 2
+    assert turns.forgotten("d", began)  # as "a" was, of whom nothing is known any more
+    assert not turns.forgotten("d", between)
+    turns.forget(None)
+    assert turns.forgotten(None, between)
+    assert not turns.forgotten("a", turns.now)
 
 
 async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
