@@ -17,11 +17,13 @@ from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from denizen.core.accounts import Accounts
-from denizen.core.deps import ELSEWHERE, asks_home, asks_tables, installs_of, why_none
+from denizen.core.deps import ELSEWHERE, TOO_LONG, asks_home, asks_session, asks_tables, installs_of, why_none
 from denizen.core.home import Home, homes_of
 from denizen.core.routing import Router
 from denizen.settings import Settings
 
+_SOCKET: Final = "WEBSOCKET"
+"""What stands in the place of the method of a route for WebSockets."""
 _TAKEN: Final = "denizen.room"
 """The key in an ASGI scope under which stands the room that takes a request, between its match and its handling."""
 
@@ -142,7 +144,7 @@ def _applications(app: FastAPI, path: str) -> Iterator[tuple[FastAPI, str]]:
 def _unclear(app: FastAPI, path: str) -> Iterator[str]:
     homes, told = homes_of(app), dict[str, str]()
     for where, call in asked_by(app, path):
-        why = _why_unclear(call, homes)
+        why = TOO_LONG if asks_session(call) and where.startswith(_SOCKET) else _why_unclear(call, homes)
         if why is not None:
             told.setdefault(where, why)
     yield from (f"{where}: {why}" for where, why in told.items())
@@ -181,4 +183,4 @@ def _why_unclear(call: Any, homes: Sequence[Home]) -> str | None:
 
 def _methods(context: Any) -> str:
     methods = getattr(context, "methods", None)
-    return "|".join(sorted(methods)) if methods else "WEBSOCKET"
+    return "|".join(sorted(methods)) if methods else _SOCKET
