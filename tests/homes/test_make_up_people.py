@@ -69,6 +69,24 @@ async def test_everything_that_can_happen_to_a_person_can_be_made_up() -> None:
     assert await status(acting) == 401
 
 
+async def test_a_key_goes_alone_and_an_account_with_its_keys() -> None:
+    app = make_app()
+    accounts = FakeHome().attach(app)
+    ada, operator = accounts.make_person(), accounts.make_key()
+    first, second = accounts.make_key(of=ada), accounts.make_key(of=ada)
+
+    async def statuses() -> list[int]:
+        async with reach(app) as client:
+            asked = [await client.get("/caller", headers=who.headers) for who in (ada, first, second, operator)]
+        return [answer.status_code for answer in asked]
+
+    accounts.remove(first)
+    assert await statuses() == [200, 401, 200, 200]
+    accounts.remove(operator)
+    accounts.remove(ada)
+    assert await statuses() == [401, 401, 401, 401]
+
+
 def test_what_cannot_be_is_refused() -> None:
     accounts = FakeHome()
 

@@ -95,10 +95,13 @@ class FakeHome:
         self._users[person.id] = UserRead.model_validate(now.model_dump() | {"version": now.version + 1} | fields)
 
     def remove(self, person: FakePerson) -> None:
-        """Let his account be gone, or his key be revoked."""
-        self._users.pop(person.id, None)
-        for token in [token for token, caller in self._callers.items() if person.id in {caller.user_id, caller.id}]:
-            del self._callers[token]
+        """Let somebody's account be gone, with all that opened it; of a key the key alone, which is revoked."""
+        is_key = person.caller.kind == "key"
+        if not is_key:
+            self._users.pop(person.id, None)
+        for token, caller in list(self._callers.items()):
+            if caller.id == person.caller.id or (not is_key and caller.user_id == person.id):
+                del self._callers[token]
 
     @contextmanager
     def acting_as(self, person: FakePerson) -> Iterator[FakePerson]:
