@@ -319,6 +319,30 @@ def test_what_is_missing_is_said(host: Host) -> None:
         host.alembic("upgrade", "heads")
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_branches_that_grow_together_are_refused_with_what_to_write(host: Host) -> None:
+    host.alembic("upgrade", "heads")
+    before = host.tables()
+    merge = Path(host.alembic("merge", ["app_0001", HEAD], "Merge").path)
+    wanted = f"its down_revision be 'app_0001' and its depends_on '{HEAD}'"
+
+    for refused in (("upgrade", "heads"), ("check",), ("revision", "More")):
+        with pytest.raises(CommandError, match=rf"merge.py follows {HEAD} .* Two heads need no merge: .* {wanted}"):
+            host.alembic(*refused)
+    assert host.tables() == before
+
+    host.edit(merge, (f"('app_0001', '{HEAD}')", f"'{HEAD}'"))
+    with pytest.raises(CommandError, match=rf"Let its down_revision be the one before .* depends_on '{HEAD}'"):
+        host.alembic("upgrade", "heads")
+    host.edit(
+        merge,
+        (f"down_revision = '{HEAD}'", "down_revision = 'app_0001'"),
+        ("depends_on = None", f"depends_on = '{HEAD}'"),
+    )
+    host.alembic("upgrade", "heads")
+    assert runner.status(host.url).ready
+
+
 def test_a_first_revision_by_alembic_itself_stands_on_ours(host: Host) -> None:
     (host.folder / "migrations/versions/app_0001_begin.py").unlink()
     host.alembic("upgrade", "heads")
