@@ -144,7 +144,8 @@ def _applications(app: FastAPI, path: str) -> Iterator[tuple[FastAPI, str]]:
 def _unclear(app: FastAPI, path: str) -> Iterator[str]:
     homes, told = homes_of(app), dict[str, str]()
     for where, call in asked_by(app, path):
-        why = TOO_LONG if asks_session(call) and where.startswith(_SOCKET) else _why_unclear(call, homes)
+        lives_on = TOO_LONG if asks_session(call) and where.startswith(_SOCKET) else None
+        why = _why_unclear(call, homes) or lives_on
         if why is not None:
             told.setdefault(where, why)
     yield from (f"{where}: {why}" for where, why in told.items())

@@ -83,5 +83,5 @@ async def _visible(db: ReadDb, caller: CurrentCaller, job_id: str) -> Job:
         raise JobNotFound("Job not found")
     job = await crud.get_job(db, found)
     if job.caller_id != caller.id and not caller.may(Scope.USERS_IMPORT):
-        raise JobNotFound("Job not found")
+        raise JobNotFound("Job not found") from caller.lacks(Scope.USERS_IMPORT)
     return job
