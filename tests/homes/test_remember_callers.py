@@ -16,6 +16,8 @@ from denizen.core.ids import new_id
 from denizen.elsewhere.memory import Asking, Memory, Turns
 from denizen.elsewhere.tokens import FETCH
 from denizen.keys.service import revoke_key
+from denizen.refresh.service import issue_tokens
+from denizen.sessions.service import impersonate
 from denizen.testing import Clock
 from denizen.users.states import suspend_user
 from tests.conftest import BASE_URL
@@ -106,6 +108,25 @@ async def test_who_is_forgotten_is_asked_about_at_once(there: Elsewhere) -> None
         home.forget()
         assert (await client.get("/caller", headers=other.headers)).status_code == 200
         assert len(there.line.asked) == 3
+
+
+async def test_who_acts_in_anothers_place_is_forgotten_with_that(there: Elsewhere) -> None:
+    (boss, _), (ada, _) = await there.make_person("users:impersonate"), await there.make_person()
+    caller = await there.accounts.recognise(boss.headers["Authorization"], there.clock())
+    assert caller is not None
+    async with there.accounts.writing() as db:
+        _, opaque = await impersonate(there.accounts, db, ada.id, caller=caller, at=there.clock())
+    acting = await there.accounts.recognise(f"Bearer {opaque}", there.clock())
+    assert acting is not None
+    token = (await issue_tokens(there.accounts, acting, at=there.clock())).access_token
+
+    async with there.reach() as client:
+        for headers in (bearer(opaque), bearer(token)):
+            assert (await client.get("/caller", headers=headers)).json()["user"] == str(ada.id)
+        await suspend(there, boss.id)
+        there.homes[0].forget(boss.id)
+        for headers in (bearer(opaque), bearer(token), boss.headers):
+            assert (await client.get("/caller", headers=headers)).status_code == 401
 
 
 async def test_an_answer_of_before_is_not_believed(there: Elsewhere) -> None:
@@ -259,17 +280,17 @@ def test_who_was_forgotten_meanwhile_is_bounded() -> None:
     turns: Turns[str] = Turns(2)
     began = turns.now
     turns.forget("a")
-    assert [turns.forgotten(who, began) for who in ("a", "b", None)] == [True, False, False]
+    assert [turns.forgotten(who, since=began) for who in ("a", "ba", "b", "")] == [True, True, False, False]
     between = turns.now
     for who in ("b", "c"):
         turns.forget(who)
 
     assert len(turns) == 2
-    assert turns.forgotten("d", began)  # as "a" was, of whom nothing is known any more
-    assert not turns.forgotten("d", between)
+    assert turns.forgotten("d", since=began)  # as "a" was, of whom nothing is known any more
+    assert not turns.forgotten("d", since=between)
     turns.forget(None)
-    assert turns.forgotten(None, between)
-    assert not turns.forgotten("a", turns.now)
+    assert turns.forgotten("", since=between)
+    assert not turns.forgotten("a", since=turns.now)
 
 
 async def test_who_goes_away_takes_the_answer_from_nobody() -> None:

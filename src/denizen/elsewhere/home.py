@@ -188,7 +188,7 @@ class RemoteHome:
         if gone is not None:  # all of them, or more than are remembered: so everybody is asked about
             self._all_forgotten = max(gone, self._all_forgotten or gone)
         self._turns.forget(user_id)  # before what is kept is dropped: see `_up_to_date`
-        self._callers.drop(lambda caller: user_id in {None, caller.user_id})
+        self._callers.drop(lambda caller: user_id in {None, *_people_of(caller)})
         self._users.drop(lambda user: user_id in {None, user.id})
 
     async def recognise(self, authorization: str | None, at: datetime) -> Caller | None:
@@ -241,7 +241,8 @@ class RemoteHome:
         """Check an access token, and ask about it where it tells of what may have changed."""
         caller, issued_at = await self.checker.check(token, at)
         assert caller.user_id is not None  # noqa: S101  (it was looked at)
-        since = max(filter(None, [self._forgotten.get(caller.user_id, at), self._all_forgotten]), default=None)
+        known = [self._forgotten.get(each, at) for each in _people_of(caller)]
+        since = max(filter(None, [*known, self._all_forgotten]), default=None)
         # By the clock of the server, which may be ahead of this one.
         forgotten = since is not None and issued_at <= since + CLOCKS_DIFFER
         if self.has_key and (forgotten or not timedelta() <= at - issued_at <= _MINUTE):
@@ -262,7 +263,7 @@ class RemoteHome:
     async def _ask(self, token: str, key: bytes) -> Caller:
         return await self._up_to_date(access.introspect_token(token), lambda told: self._keep_caller(key, told))
 
-    def _keep_caller(self, key: bytes, told: IntrospectRead) -> tuple[Caller, UUID | None]:
+    def _keep_caller(self, key: bytes, told: IntrospectRead) -> tuple[Caller, list[UUID]]:
         at = self.clock()
         if told.active and told.iss != self.checker.issuer:
             raise _cannot_tell(f"{self.client!r} calls itself {told.iss}: say so by remote(..., issuer=...).")
@@ -271,7 +272,7 @@ class RemoteHome:
             self._strangers.put(key, True, since=at, until=at + _STRANGERS)
             raise invalid()
         self._callers.put(key, caller, since=at, until=min(at + self.keep, caller.expires_at or at + self.keep))
-        return caller, caller.user_id
+        return caller, _people_of(caller)
 
     async def _read_user(self, user_id: UUID) -> UserRead | None:
         try:
@@ -279,12 +280,12 @@ class RemoteHome:
         except UserNotFound:
             return None
 
-    def _keep_user(self, user: UserRead) -> tuple[UserRead, UUID]:
+    def _keep_user(self, user: UserRead) -> tuple[UserRead, list[UUID]]:
         at = self.clock()
         self._users.put(user.id, user, since=at, until=at + self.keep)
-        return user, user.id
+        return user, [user.id]
 
-    async def _up_to_date(self, call: Call[T], keep: Callable[[T], tuple[Kept, UUID | None]]) -> Kept:
+    async def _up_to_date(self, call: Call[T], keep: Callable[[T], tuple[Kept, list[UUID]]]) -> Kept:
         """Ask, and ask again where whom the answer is about was forgotten meanwhile: it may be of before.
 
         It is kept first and looked at then, while `forget` counts first and drops then: whichever thread that runs in,
@@ -292,12 +293,17 @@ class RemoteHome:
         """
         for _ in range(_TRIES):
             began = self._turns.now
-            kept, user_id = keep(await _asked(self.client, call, self.timeout))
-            if not self._turns.forgotten(user_id, began):
+            kept, people_of_it = keep(await _asked(self.client, call, self.timeout))
+            if not self._turns.forgotten(people_of_it, since=began):
                 return kept
             for memory in (self._callers, self._users):
                 memory.drop(partial(is_, kept))
         raise _cannot_tell("Whoever calls was forgotten again and again.")
+
+
+def _people_of(caller: Caller) -> list[UUID]:
+    """Give whom a caller stands for: himself, and whoever acts in his place."""
+    return [each for each in (caller.user_id, caller.impersonator_id) if each is not None]
 
 
 def _is_in_use(user: UserRead, at: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from datetime import datetime
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -99,10 +99,10 @@ class Turns(Generic[K]):
             if len(self._of_each) > self._most:
                 _, self._of_all = self._of_each.popitem(last=False)
 
-    def forgotten(self, key: K | None, since: int) -> bool:
-        """Whether somebody was forgotten after a turn; without a key, whether everybody was."""
+    def forgotten(self, keys: Iterable[K], *, since: int) -> bool:
+        """Whether one of these was forgotten after a turn, or everybody was."""
         with self._lock:
-            return since < self._of_all or (key is not None and since < self._of_each.get(key, 0))
+            return since < self._of_all or any(since < self._of_each.get(key, 0) for key in keys)
 
 
 class Asking:
