@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
 from denizen.background import Jobs
@@ -85,6 +86,7 @@ def install(
     prefix: str = "",
     settings: Settings | None = None,
     features: Sequence[Feature | str] | None = None,
+    profile: type[BaseModel] | None = None,
     **seams: Any,
 ) -> Installed:
     """Put the routes of Denizen into `app`, which keeps its own error handlers, middleware and lifespan.
@@ -96,6 +98,8 @@ def install(
             its operation ids are told apart too: `create_user_accounts`.
         settings: instead of those of the environment.
         features: the rooms that have routes here, by name, with those they need; all of them by default.
+        profile: a model of the fields that accounts have besides ours: checked at every write, shown, filtered by,
+            imported and exported; instead of that of `DENIZEN_PROFILE`.
         seams: `hasher` and `clock` of `assemble`.
 
     Returns:
@@ -105,14 +109,14 @@ def install(
         SettingsError: a setting that cannot be used.
         ValueError: something is installed under this prefix or on this database already, the prefix begins with no
             slash, or there is no such feature.
-        TypeError: `app` is no `FastAPI`, or `settings` are no `Settings`.
+        TypeError: `app` is no `FastAPI`, `settings` are no `Settings`, or `profile` is no model.
     """
     check_arguments(app, prefix, settings)
     rooms = choose(features)
     settings = settings or Settings.load()
     prefix = prefix.rstrip("/")
     installs = installs_of(app)
-    accounts = assemble_as(Installed, settings, rooms, prefix=prefix, **seams)
+    accounts = assemble_as(Installed, settings, rooms, prefix=prefix, profile=profile, **seams)
     check_databases([*installs, accounts])
     add_home(app, accounts)
     _include(app, accounts, rooms, others=installs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, String, text
@@ -18,7 +19,7 @@ from denizen.core.identifiers import (
     MAX_USERNAME_LENGTH,
 )
 from denizen.core.ids import new_id
-from denizen.core.types import key
+from denizen.core.types import JsonObject, key
 
 MAX_HASH_LENGTH = 1024
 """What PostgreSQL's `integer` holds."""
@@ -45,6 +46,7 @@ class User(Base):
         hashed_password: a PHC string; `None` for an account that nobody can sign in to with a password.
         version: counts the changes; the `ETag`.
         email_verified_at: when somebody first proved to read mail at `email`; `None` for never, and after a change.
+        profile: the fields that are the host's or the operator's own, by name; see `core.profiles`.
         suspended_at: when an administrator suspended it; `None` while it is not.
         suspended_until: when that ends by itself; `None` for not.
         suspension_reason: what the administrator gave as the reason.
@@ -87,6 +89,14 @@ class User(Base):
             sqlite_where=text("erase_at IS NOT NULL"),
             postgresql_where=text("erase_at IS NOT NULL"),
         ),
+        # Only those that have own fields, so that it costs nothing where there are none.
+        Index(
+            "ix_denizen_users_profile",
+            "profile",
+            postgresql_using="gin",
+            postgresql_ops={"profile": "jsonb_path_ops"},
+            postgresql_where=text("profile <> '{}'"),
+        ).ddl_if(dialect="postgresql"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
@@ -103,6 +113,9 @@ class User(Base):
     username_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     email_verified_at: Mapped[datetime | None] = mapped_column(default=None)
+    profile: Mapped[dict[str, Any]] = mapped_column(
+        JsonObject, default_factory=dict, server_default=text("'{}'"), repr=False
+    )
     suspended_at: Mapped[datetime | None] = mapped_column(default=None)
     suspended_until: Mapped[datetime | None] = mapped_column(default=None)
     suspension_reason: Mapped[str | None] = mapped_column(String(MAX_REASON_LENGTH), default=None)

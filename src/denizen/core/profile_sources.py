@@ -1,0 +1,213 @@
+"""Makes a `Profile` out of what a host or an operator gives: a Pydantic model, or a JSON Schema in a file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from denizen.core.errors import FieldError
+from denizen.core.json import JsonRefused, read_json
+from denizen.core.problems import field_errors
+from denizen.core.profiles import (
+    MAX_FIELD_NAME,
+    MAX_FIELDS,
+    Profile,
+    ProfileField,
+    ProfileInvalid,
+    fault,
+    is_field_name,
+    kinds_in,
+)
+
+_MAX_SHOWN: Final = 100
+
+
+def load_profile(setting: str) -> Profile:
+    """Give the profile that `DENIZEN_PROFILE` names.
+
+    Args:
+        setting: `module:Class`, looked for in the working folder too, or a file `*.json` with a JSON Schema.
+
+    Raises:
+        ValueError: with a sentence that says what to change.
+    """
+    if setting.endswith(".json"):
+        return profile_of_schema(_read_schema(Path(setting)))
+    module_name, _, name = setting.partition(":")
+    if not name:
+        raise ValueError("is written module:Class, such as app.models:Profile, or is a file whose name ends in .json.")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` and Uvicorn look for an application
+    try:
+        model: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"names the module {module_name}, which cannot be imported: {error}.") from error
+    for part in name.split("."):
+        model = getattr(model, part, None)
+    if model is None:
+        raise ValueError(f"names {name}, which is not in the module {module_name}.")
+    return profile_of_model(model)
+
+
+def profile_of_model(model: Any) -> Profile:
+    """Give the profile that a Pydantic model describes, as its JSON form has it: aliases are the names.
+
+    Raises:
+        TypeError: it is no model whose JSON form is an object.
+        ValueError: one of its fields cannot be stored or asked for; the text says what to change.
+    """
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
+        raise TypeError(f"A profile is a class of fields, a subclass of pydantic.BaseModel, and not {model!r}.")
+    schema = model.model_json_schema(mode="validation")
+    takes_others = model.model_config.get("extra") == "allow"
+    shown = model.model_json_schema(mode="serialization").get("properties", {}).keys() - model.model_computed_fields
+    if shown != schema.get("properties", {}).keys():
+        raise ValueError(
+            f"{model.__name__} writes fields under other names than it reads. Give each one `alias`, or none."
+        )
+    adapters = {
+        (field.validation_alias if isinstance(field.validation_alias, str) else name): TypeAdapter[Any](
+            Annotated[field.annotation, field]  # type: ignore[arg-type]  # known at run time alone
+        )
+        for name, field in model.model_fields.items()
+    }
+    computed = set(model.model_computed_fields)
+
+    def parse(values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            made = model.model_validate_json(to_json(values))
+        except ValidationError as error:
+            raise _refusal(error) from None
+        found: dict[str, Any] = made.model_dump(mode="json", by_alias=True, exclude=computed)
+        return found
+
+    def parse_one(name: str, value: Any) -> Any:
+        adapter = adapters[name]
+        try:
+            return adapter.dump_python(adapter.validate_json(to_json(value)), mode="json")
+        except ValidationError as error:
+            raise _refusal(error, name) from None
+
+    return Profile(model.__name__, schema, _fields(schema), takes_others, parse, parse_one)
+
+
+def _refusal(error: ValidationError, *within: str) -> ProfileInvalid:
+    found = [{**item, "loc": ("body", "profile", *within, *item["loc"])} for item in error.errors(include_url=False)]
+    return ProfileInvalid.because(field_errors(found))
+
+
+def profile_of_schema(schema: Any) -> Profile:
+    """Give the profile that a JSON Schema describes: of the draft that it names, or else of 2020-12.
+
+    A key that `properties` does not name is taken only where `additionalProperties` says so itself. `default` is stored
+    where a field is not given. `format` is heeded where `jsonschema` knows it by itself.
+
+    Raises:
+        ValueError: it is no schema of an object, or one of its fields cannot be stored or asked for.
+    """
+    from jsonschema import Draft202012Validator, SchemaError  # 30 ms, for those who use it
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object" or not schema.get("properties"):
+        raise ValueError("is no JSON Schema of an object: it needs `properties`.")
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"is no valid JSON Schema: {error.message} (at {error.json_path}).") from None
+    if foreign := [text for text in _references(schema) if not text.startswith("#")]:
+        raise ValueError(f"refers to {foreign[0]}: a schema here refers to its own `$defs` alone.")
+    takes_others = schema.get("additionalProperties", False) is not False
+    whole = {"type": "object", "additionalProperties": False, **schema}
+    fields = _fields(whole)
+    # Without a way to retrieve anything: a schema refers to itself alone.
+    checker = kind(whole, format_checker=kind.FORMAT_CHECKER, registry=Registry())
+    defaults = {name: field.schema["default"] for name, field in fields.items() if "default" in field.schema}
+
+    def parse(values: dict[str, Any]) -> dict[str, Any]:
+        found = {**defaults, **values}
+        errors = list(checker.iter_errors(found))
+        if errors:
+            raise ProfileInvalid.because([_schema_error(error) for error in errors[:MAX_FIELDS]])
+        return {name: found[name] for name in (*fields, *(found.keys() - fields.keys())) if name in found}
+
+    def parse_one(name: str, value: Any) -> Any:
+        errors = list(checker.evolve(schema=whole["properties"][name]).iter_errors(value))
+        if errors:
+            raise ProfileInvalid.because([_schema_error(errors[0], name)])
+        return value
+
+    name = re.sub(r"\W+", "", str(schema.get("title", ""))) or "Profile"
+    return Profile(name, whole, fields, takes_others, parse, parse_one)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for each in schema.values():
+            yield from _references(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _references(each)
+
+
+def _schema_error(error: Any, *within: str) -> FieldError:
+    """Say it without the value, which the library quotes."""
+    path = [*within, *error.absolute_path]
+    if error.validator == "required":
+        path.append(next((name for name in error.validator_value if name not in error.instance), "?"))
+        return fault(".".join(map(str, path)), "missing", "Field required")
+    wanted = json.dumps(error.validator_value, ensure_ascii=False)
+    said = f" {wanted}" if len(wanted) <= _MAX_SHOWN else ""
+    return fault(".".join(map(str, path)), str(error.validator), f"Should satisfy {error.validator}{said}")
+
+
+def _read_schema(path: Path) -> Any:
+    try:
+        return read_json(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"names the file {path}, which cannot be read: {error.strerror}.") from None
+    except JsonRefused as error:
+        where = f", line {error.line}" if error.line else ""
+        raise ValueError(f"names the file {path}, which is no JSON ({error.flaw.name.lower()}{where}).") from None
+
+
+def _fields(schema: Mapping[str, Any]) -> dict[str, ProfileField]:
+    """Read the fields of a JSON Schema of an object.
+
+    Raises:
+        ValueError: one cannot be a field here.
+    """
+    definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
+    fields = {
+        name: ProfileField(
+            kinds=kinds_in(each, definitions),
+            schema=each if isinstance(each, Mapping) else {},
+            required=name in required,
+            read_only=isinstance(each, Mapping) and each.get("readOnly") is True,
+        )
+        for name, each in schema.get("properties", {}).items()
+    }
+    if not 0 < len(fields) <= MAX_FIELDS:
+        raise ValueError(f"A profile has between 1 and {MAX_FIELDS} fields, and this one {len(fields)}.")
+    for name, field in fields.items():
+        if not is_field_name(name):
+            raise ValueError(
+                f"The name of a field is made of ASCII letters, digits and _, begins with a letter and has at most "
+                f"{MAX_FIELD_NAME} characters, and {name!r} is not."
+            )
+        if field.read_only and field.required:
+            raise ValueError(
+                f"{name} is read-only and required, so that nobody could sign up. Give it a default, or null."
+            )
+    return fields
