@@ -37,6 +37,7 @@ from denizen.transfer.adapters.formats import format_of, make_reader, make_write
 from denizen.transfer.adapters.sources import Source
 from denizen.transfer.errors import FileChanged
 from denizen.transfer.schemas import (
+    Columns,
     Format,
     ImportOptions,
     Match,
@@ -92,20 +93,24 @@ async def import_(
 
     Example: denizen users import people.csv --mode upsert --match external_id --report results.csv
 
+    Example: denizen users import people.csv --map dept=profile.department
+
     Example: denizen users import people.csv --resume
     """
     _check_files(file, report, resume=resume, dry_run=dry_run)
-    renamed = read_mappings(maps or ())
     options = ImportOptions(mode, match, dry_run=dry_run)
     out, began = Output(as_json), time.monotonic()
     async with aclosing(Source.open(file)) as opened, open_accounts() as accounts, _collecting_seldom():
-        source = Source(file, opened)
+        source, columns = Source(file, opened), Columns(accounts.profile)
+        renamed = read_mappings(maps or (), columns)
         form = form or await source.guess()
-        reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
+        reader = make_reader(
+            form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed, columns=columns
+        )
         work = Work(
             kind="import",
             source=_shown(file),
-            options=described(options, form, renamed, ignore_unknown=ignore_unknown),
+            options=described(options, form, renamed, ignore_unknown=ignore_unknown, profile=accounts.profile),
             source_digest=None if dry_run else await source.digest(accounts),
             bytes_total=source.size,
         )
@@ -163,10 +168,9 @@ async def export(
         "updated_at__gte": updated_since,
         "updated_at__lt": updated_before,
     }
-    extract = plan_export(
-        UserFilter.model_validate(asked), form or format_of(output) or "ndjson", with_hashes=with_hashes
-    )
+    which, form = UserFilter.model_validate(asked), form or format_of(output) or "ndjson"
     async with open_accounts() as accounts:
+        extract = plan_export(which, form, with_hashes=with_hashes, profile=accounts.profile)
         listing = extract.listing
         shape = Shape(conditions=listing.conditions)
         total = await count_users(accounts.database.read, shape, listing.values, exact=False)

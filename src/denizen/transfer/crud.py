@@ -40,7 +40,7 @@ from denizen.directory.service import Listing
 from denizen.search import crud as search
 from denizen.transfer.adapters import sql
 from denizen.transfer.adapters.sql import Kind
-from denizen.transfer.schemas import STORED, Account, Format
+from denizen.transfer.schemas import OWN, STORED, Account, Format
 from denizen.users.errors import TAKEN
 from denizen.users.models import User
 
@@ -62,6 +62,7 @@ _TYPES: Final = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "version": "integer",
+    "profile": "jsonb",
 }
 _WIDTH: Final = len(STORED)
 _NAMES: Final = ", ".join(STORED)
@@ -161,7 +162,10 @@ _READ: Final = {
     "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) AND deleted_at IS NULL "
     "ORDER BY id {lock}) AS u",
 }
-_VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
+_VALUES: Final = {
+    "sqlite": ", ".join(f"u.{name}" for name in STORED),
+    "postgresql": ", ".join("CAST(u.profile AS text)" if name == "profile" else f"u.{name}" for name in STORED),
+}
 
 
 async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> dict[str, Account]:
@@ -177,9 +181,9 @@ async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> 
         Their `line` is 0; times are as the database writes them.
     """
     dialect = (await db.connection()).dialect.name
-    query = _READ[dialect].format(values=_VALUES, lock="FOR UPDATE" if lock else "")
+    query = _READ[dialect].format(values=_VALUES[dialect], lock="FOR UPDATE" if lock else "")
     found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
-    return {row[0]: Account._make([*row, "", 0, None, frozenset(), ()]) for row in json.loads(found)}
+    return {row[0]: Account._make([*row, "", 0, None, frozenset(), (), None]) for row in json.loads(found)}
 
 
 CHANGED: Final = tuple(name for name in STORED if name not in {"id", "created_at"})
@@ -253,11 +257,13 @@ class Extract:
         listing: which accounts, in which order.
         form: of the file.
         columns: in order.
+        texts: those of own fields that are text.
     """
 
     listing: Listing
     form: Format
     columns: tuple[str, ...]
+    texts: frozenset[str] = frozenset()
 
 
 def _keys(order: str) -> tuple[InstrumentedAttribute[Any], ...]:
@@ -286,8 +292,10 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
         bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
         rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
     # The limit keeps the order too: without one, either database may aggregate rows as it finds them.
-    inner = rows.with_only_columns(*(getattr(User, name) for name in extract.columns)).subquery("u")
-    line: ColumnElement[str] = literal_column(sql.line(extract.form, extract.columns, kind)).label("line")
+    needed = dict.fromkeys("profile" if name.startswith(OWN) else name for name in extract.columns)
+    inner = rows.with_only_columns(*(getattr(User, name) for name in needed)).subquery("u")
+    written = sql.line(extract.form, extract.columns, kind, extract.texts)
+    line: ColumnElement[str] = literal_column(written).label("line")
     lines = select(line).select_from(inner).subquery("lines")
     return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines)
 
@@ -297,12 +305,13 @@ def _bound_statement(order: str, conditions: tuple[str, ...], after: bool) -> St
     return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), after=after))
 
 
+_Written = tuple[Format, tuple[str, ...], frozenset[str], Kind]
+
+
 @lru_cache(maxsize=256)
-def _part_statement(
-    order: str, conditions: tuple[str, ...], written: tuple[Format, tuple[str, ...], Kind], after: bool, upto: bool
-) -> Statement:
-    form, columns, kind = written
-    extract = Extract(Listing(order, False, dict.fromkeys(conditions)), form, columns)
+def _part_statement(order: str, conditions: tuple[str, ...], written: _Written, after: bool, upto: bool) -> Statement:
+    form, columns, texts, kind = written
+    extract = Extract(Listing(order, False, dict.fromkeys(conditions)), form, columns, texts)
     return Statement(part_query(extract, kind, after=after, upto=upto))
 
 
@@ -373,7 +382,7 @@ async def _read_part(database: Database, extract: Extract, *, after: Key | None,
         async with reads.slow() as db:
             found = tuple((await db.execute(part_query(extract, kind, after=False, upto=False), values)).one())
     else:
-        written = (extract.form, extract.columns, kind)
+        written = (extract.form, extract.columns, extract.texts, kind)
         statement = _part_statement(listing.order, listing.conditions, written, after is not None, upto is not None)
         (found,) = await reads.slow_rows(statement, **values)
     return Part(found[0] or b"", found[1])

@@ -149,7 +149,8 @@ async def export_users(
     if query.with_hashes:
         caller.must(Scope.USERS_HASHES)
     form = query.format or accepted_form(request.headers.get("accept", ""))
-    parts = take_out(accounts.database, plan_export(query, form, with_hashes=query.with_hashes))
+    extract = plan_export(query, form, with_hashes=query.with_hashes, profile=accounts.profile)
+    parts = take_out(accounts.database, extract)
     name = f"users-{at:%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept", "Cache-Control": "no-store"}
     return await Stream.of(_bytes_of(parts), headers={**headers, "Content-Type": _MEDIA[form]})
