@@ -264,13 +264,13 @@ def _keys(order: str) -> tuple[InstrumentedAttribute[Any], ...]:
     return (User.id,) if order == "id" else (getattr(User, order), User.id)
 
 
-def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
+def bound_query(listing: Listing, kind: Kind, *, after: bool) -> Select[*tuple[Any, ...]]:
     """Build the statement of the key of a part's last row; none where fewer rows are left.
 
     Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
     """
     # Over those that are hidden too, which takes the index alone: a part then has a few rows less.
-    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), deleted=True)
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind, deleted=True)
     behind = bindparam("size", type_=Integer()) - 1
     return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
 
@@ -281,7 +281,7 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
     Parameters: as `bound_query`, but `limit` in place of `size`, and `upto_0`, `upto_1` where it ends with a row.
     """
     listing, keys = extract.listing, _keys(extract.listing.order)
-    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind)
     if upto:
         bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
         rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
@@ -293,8 +293,8 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
 
 
 @lru_cache(maxsize=256)
-def _bound_statement(order: str, conditions: tuple[str, ...], after: bool) -> Statement:
-    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), after=after))
+def _bound_statement(order: str, conditions: tuple[str, ...], kind: Kind, after: bool) -> Statement:
+    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), kind, after=after))
 
 
 @lru_cache(maxsize=256)
@@ -359,7 +359,7 @@ async def _patiently(read: Callable[[], Awaitable[T]], *, begun: bool) -> T:
 async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, size: int) -> Key | None:
     """Return the key of the last of the next `size` rows; `None` where fewer are left."""
     listing = extract.listing
-    statement = _bound_statement(listing.order, listing.conditions, after is not None)
+    statement = _bound_statement(listing.order, listing.conditions, reads.kind, after is not None)
     rows = await reads.slow_rows(statement, **listing.values, **_numbered("after", after), size=size)
     return rows[0] if rows else None
 

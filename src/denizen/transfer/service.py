@@ -18,6 +18,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.database import Database
 from denizen.core.errors import StorageFull, Unavailable
 from denizen.core.events import record
+from denizen.core.profiles import Profile
 from denizen.core.types import format_utc
 from denizen.directory.schemas import UserFilter
 from denizen.directory.service import plan_filter
@@ -355,13 +356,13 @@ async def import_users(
 # --- Out ---------------------------------------------------------------------------------------------
 
 
-def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool) -> Extract:
+def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool, profile: Profile | None = None) -> Extract:
     """Turn what was asked for into what an index serves.
 
     Raises:
-        ListingUnsupported, EmailInvalid, UsernameInvalid: as a list under this filter.
+        ListingUnsupported, EmailInvalid, UsernameInvalid, ProfileInvalid, UnknownParameter: as a list under it.
     """
-    return Extract(plan_filter(asked), form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
+    return Extract(plan_filter(asked, profile), form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
 
 
 async def export_users(database: Database, extract: Extract, *, size: int = EXPORT_BATCH) -> AsyncGenerator[Part]:
