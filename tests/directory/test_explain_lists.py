@@ -20,7 +20,7 @@ from sqlalchemy import Select, text
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.statements import Compiled, Statement
-from denizen.directory.crud import Shape, count_query, count_users, page_query
+from denizen.directory.crud import Kind, Shape, count_query, count_users, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
@@ -93,7 +93,7 @@ def planned(asked: Mapping[str, Any]) -> Listing:
     return plan_listing(UserQuery.model_validate(asked))
 
 
-def statements() -> Explained:
+def statements(kind: Kind) -> Explained:
     """All that the hot path serves."""
     yield "one account", _BY_ID, {"id": new_id()}
     yield "who calls", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
@@ -112,17 +112,21 @@ def statements() -> Explained:
                 for after in (False, True):
                     shape = Shape(listing.order, listing.descending, leg, after, listing.conditions)
                     values = dict(listing.values) | {f"after_{n}": value for n, value in enumerate(place) if after}
-                    yield f"{listing.name} {leg} {after}", Statement(page_query(shape)), values | {"limit": 11}
+                    yield f"{listing.name} {leg} {after}", Statement(page_query(shape, kind)), values | {"limit": 11}
 
 
-def counts() -> Explained:
+def counts(kind: Kind) -> Explained:
     """Counts under every filter."""
     for asked in (*STATES, *UNIQUE, *RANGES):
         listing = planned(asked)
-        yield f"count {listing.name}", Statement(count_query(Shape(conditions=listing.conditions))), listing.values
+        yield (
+            f"count {listing.name}",
+            Statement(count_query(Shape(conditions=listing.conditions), kind)),
+            listing.values,
+        )
 
 
-def lists_of_ids() -> Iterator[tuple[str, Select[Any]]]:
+def lists_of_ids(kind: Kind) -> Iterator[tuple[str, Select[Any]]]:
     """Lists and counts of given ids, with their values in them: how many there are is in their text."""
     for beside in ({}, *STATES, *UNIQUE, *RANGES):
         for order in ("id", "-created_at", "updated_at", "username"):
@@ -135,8 +139,8 @@ def lists_of_ids() -> Iterator[tuple[str, Select[Any]]]:
                 listing.conditions,
             )
             name = f"ids {order} {beside}"
-            yield name, page_query(shape).params(**listing.values, limit=11)
-            yield f"count {name}", count_query(Shape(conditions=listing.conditions)).params(**listing.values)
+            yield name, page_query(shape, kind).params(**listing.values, limit=11)
+            yield f"count {name}", count_query(Shape(conditions=listing.conditions), kind).params(**listing.values)
 
 
 async def fill(accounts: Accounts) -> None:
@@ -166,10 +170,10 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
         ):
             bad.append((name, plan))
 
-    for name, statement, values in (*statements(), *counts()):
+    for name, statement, values in (*statements("sqlite"), *counts("sqlite")):
         compiled = statement.on(backend.dialect)
         await explain(name, compiled.sql, compiled.parameters(values), may_sort=False)
-    for name, query in lists_of_ids():
+    for name, query in lists_of_ids("sqlite"):
         literal = query.compile(dialect=backend.dialect, compile_kwargs={"literal_binds": True})
         await explain(name, str(literal), (), may_sort=True)  # five hundred rows
 
@@ -186,16 +190,16 @@ async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, datab
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as db:
         db.execute("VACUUM ANALYZE denizen_users, denizen_keys")  # as its own does, of which counts live
         for mode, explained in (
-            ("force_generic_plan", statements()),
-            ("force_custom_plan", statements()),
-            ("force_custom_plan", counts()),
+            ("force_generic_plan", statements("postgresql")),
+            ("force_custom_plan", statements("postgresql")),
+            ("force_custom_plan", counts("postgresql")),
         ):
             db.execute(f"SET plan_cache_mode = {mode}".encode())
             for name, statement, values in explained:
                 plan = plan_of(db, statement.on(dialect), values)
                 if not is_indexed(plan):
                     bad.append((f"{mode} {name}", plan))
-        for name, query in lists_of_ids():
+        for name, query in lists_of_ids("postgresql"):
             literal = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
             plan = "\n".join(row[0] for row in psycopg.ClientCursor(db).execute(f"EXPLAIN {literal}".encode()))
             if "Seq Scan" in plan:
@@ -244,7 +248,7 @@ async def test_connection_that_has_run_everything_often_walks_an_index_still(
     backend = await accounts.database.backend()
     bad = []
 
-    for name, statement, values in statements():
+    for name, statement, values in statements("postgresql"):
         compiled = statement.on(backend.dialect)
         for _ in range(14):
             await accounts.database.read.rows(statement, **values)

@@ -49,7 +49,15 @@ class Staff(BaseModel):
     tags: list[str] = []
 
 
-USUAL = {"level": None, "jobTitle": None, "remote": False, "hours": 40.0, "badge": None, "since": None, "tags": []}
+USUAL: dict[str, Any] = {
+    "level": None,
+    "jobTitle": None,
+    "remote": False,
+    "hours": 40.0,
+    "badge": None,
+    "since": None,
+    "tags": [],
+}
 OWN = tuple(f"profile.{name}" for name in Staff.model_fields)
 
 
@@ -193,6 +201,19 @@ async def test_upsert_changes_the_own_fields_that_a_row_has(accounts: Accounts) 
     # Cells that are empty leave what is there, and nobody is changed twice for the same.
     again = await bring(accounts, "username,profile.department,profile.level\nbob,law,\ncyd,,\n", mode="upsert")
     assert [result.outcome for result in again] == ["unchanged", "unchanged"]
+
+
+async def test_who_was_imported_is_found_by_own_fields(accounts: Accounts) -> None:
+    async def found(text: str) -> list[str]:
+        asked = UserFilter.model_validate({"profile.department": text})
+        extract = plan_export(asked, "ndjson", with_hashes=False, profile=accounts.profile)
+        parts = [part.data async for part in export_users(accounts.database, extract)]
+        return [json.loads(line)["username"] for line in b"".join(parts).splitlines()]
+
+    await bring(accounts, "username,profile.department\nada,sales\nbob,law\ncyd,sales\ndan,\n")
+    await bring(accounts, "username,profile.department\nada,law\n", mode="upsert")
+
+    assert (await found("sales"), await found("law")) == (["cyd"], ["ada", "bob"])
 
 
 NASTY: list[dict[str, Any]] = [

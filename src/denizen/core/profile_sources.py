@@ -68,8 +68,8 @@ def profile_of_model(model: Any) -> Profile:
         raise TypeError(f"A profile is a class of fields, a subclass of pydantic.BaseModel, and not {model!r}.")
     schema = model.model_json_schema(mode="validation")
     takes_others = model.model_config.get("extra") == "allow"
-    shown = model.model_json_schema(mode="serialization").get("properties", {}).keys() - model.model_computed_fields
-    if shown != schema.get("properties", {}).keys():
+    shown = model.model_json_schema(mode="serialization")
+    if shown.get("properties", {}).keys() - model.model_computed_fields != schema.get("properties", {}).keys():
         raise ValueError(
             f"{model.__name__} writes fields under other names than it reads. Give each one `alias`, or none."
         )
@@ -96,7 +96,7 @@ def profile_of_model(model: Any) -> Profile:
         except ValidationError as error:
             raise _refusal(error, name) from None
 
-    return Profile(model.__name__, schema, _fields(schema), takes_others, parse, parse_one)
+    return Profile(model.__name__, schema, shown, _fields(schema), takes_others, parse, parse_one)
 
 
 def _refusal(error: ValidationError, *within: str) -> ProfileInvalid:
@@ -147,7 +147,7 @@ def profile_of_schema(schema: Any) -> Profile:
         return value
 
     name = re.sub(r"\W+", "", str(schema.get("title", ""))) or "Profile"
-    return Profile(name, whole, fields, takes_others, parse, parse_one)
+    return Profile(name, whole, whole, fields, takes_others, parse, parse_one)
 
 
 def _references(schema: Any) -> Iterator[str]:

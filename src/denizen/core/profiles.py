@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from denizen.core.errors import FieldError, Invalid
@@ -126,13 +127,18 @@ class ProfileField:
         return bool(self.kinds - {"null"}) and self.kinds <= SCALARS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+FILTER: Final = "profile."
+"""What the names of query parameters begin with that ask for accounts by their own fields."""
+
+
+@dataclass(frozen=True, eq=False)
 class Profile:
     """The own fields of the accounts of one install.
 
     Attributes:
-        name: of the schema in OpenAPI.
+        name: of the schema.
         schema: JSON Schema of what comes in, `$defs` and all.
+        shown: JSON Schema of what goes out.
         fields: by name, in their order.
         takes_others: whether a profile may have keys that are none of `fields`.
         parse: see `Parse`.
@@ -141,10 +147,16 @@ class Profile:
 
     name: str
     schema: Mapping[str, Any]
+    shown: Mapping[str, Any]
     fields: Mapping[str, ProfileField]
     takes_others: bool
     parse: Parse
     parse_one: ParseOne
+
+    @cached_property
+    def filters(self) -> frozenset[str]:
+        """The names of query parameters by which accounts are found: `profile.department`."""
+        return frozenset(f"{FILTER}{name}" for name, field in self.fields.items() if field.comparable)
 
     def change(self, stored: Mapping[str, Any], given: Mapping[str, Any], *, by_owner: bool) -> dict[str, Any]:
         """Give what is stored after a change: a field that is named is set (`null` empties it), others stay.

@@ -70,7 +70,7 @@ async def list_(
         await _list_deleted(query, Output(as_json))
         return
     async with open_accounts() as accounts:
-        page = await service.list_users(accounts.database.read, accounts.cursors, query)
+        page = await service.list_users(accounts.database.read, accounts.cursors, query, accounts.profile)
     out = Output(as_json)
     out.table([facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
     if as_json and (page.total is not None or page.next_cursor is not None or page.cut):

@@ -6,19 +6,22 @@ import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, Text, bindparam, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.core.database import Reader
 from denizen.core.statements import Statement
+from denizen.profiles import crud as profiles
 from denizen.search import crud as search
 from denizen.search.service import Question
 from denizen.users.crud import READ_COLUMNS, Row
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
+
+Kind = Literal["sqlite", "postgresql"]
 
 Leg = Literal["whole", "named", "nameless"]
 """A list ordered by a name that some do not have is walked in two legs: by the name, then those without one, by id."""
@@ -44,6 +47,13 @@ _CONDITIONS: dict[str, tuple[InstrumentedAttribute[Any], Any]] = {
 }
 
 
+UNIQUE: Final = frozenset({"email", "username", "external_id", "id__in"})
+"""Filters that leave so few rows that any order over them is cheap."""
+
+PROFILE: Final = "profile"
+"""The condition that own fields have certain values: all of them, by name, are its one parameter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """All of a list's text that is not a parameter.
@@ -62,11 +72,18 @@ class Shape:
     after: bool = False
     conditions: tuple[str, ...] = ()
 
+    @property
+    def by_own_fields(self) -> bool:
+        """Whether its own fields are what accounts are found by, for want of something rarer."""
+        return PROFILE in self.conditions and not UNIQUE & set(self.conditions)
 
-def _conditions(shape: Shape, of: Any = User) -> Iterator[ColumnElement[bool]]:
+
+def _conditions(shape: Shape, kind: Kind, of: Any = User) -> Iterator[ColumnElement[bool]]:
     """Give the conditions, each over a parameter of the same name, and over the columns of `of`."""
     for name in shape.conditions:
-        if name == "id__in":
+        if name == PROFILE:
+            yield profiles.has_all(kind, of)
+        elif name == "id__in":
             yield of.id.in_(bindparam(name, expanding=True))
         else:
             column, compare = _CONDITIONS[name]
@@ -77,15 +94,20 @@ def _conditions(shape: Shape, of: Any = User) -> Iterator[ColumnElement[bool]]:
         yield getattr(User, shape.order).is_(None)  # for which there is an index; its key has another
 
 
-def page_query(shape: Shape, *, deleted: bool = False) -> Select[*tuple[Any, ...]]:
+def page_query(shape: Shape, kind: Kind, *, deleted: bool = False) -> Select[*tuple[Any, ...]]:
     """Build the statement of one page; parameters: `limit`, `after_0`, `after_1` and those of the conditions.
 
     Args:
         shape: of the list.
+        kind: of the database.
         deleted: also go over accounts that are hidden, for what shows none of them.
     """
-    columns = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
-    query = select(*READ_COLUMNS).where(*_conditions(shape))
+    columns: tuple[Any, ...] = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
+    query = select(*READ_COLUMNS).where(*_conditions(shape, kind))
+    if shape.by_own_fields and kind == "sqlite":
+        # Over those with the first value, in the order of their ids.
+        query = query.select_from(User).where(profiles.has_first(), profiles.VALUES.c.user_id == User.id)
+        columns = tuple(profiles.VALUES.c.user_id if column is User.id else column for column in columns)
     if not deleted:
         query = query.where(User.deleted_at.is_(None))
     if shape.after:
@@ -93,33 +115,41 @@ def page_query(shape: Shape, *, deleted: bool = False) -> Select[*tuple[Any, ...
         here: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
         there: Any = tuple_(*bounds) if len(bounds) > 1 else bounds[0]
         query = query.where(here < there if shape.descending else here > there)
+    if shape.by_own_fields and kind == "postgresql":
+        # By what no index has: else PostgreSQL would walk over all accounts in their order until it had met enough of
+        # whom it takes to be many, and a kept plan takes them for that whatever is asked for.
+        columns = tuple(cast(column, Text).collate("C") if column is User.id else column for column in columns)
     ordered = [column.desc() for column in columns] if shape.descending else list(columns)
     return query.order_by(*ordered).limit(bindparam("limit", type_=Integer()))
 
 
-_HIDDEN = (
-    select(*(getattr(User, name) for name in dict.fromkeys(("id", *(each.key for each, _ in _CONDITIONS.values())))))
-    .where(User.erase_at.is_not(None))
-    .cte("hidden")
-    .prefix_with("MATERIALIZED")
-)
+def _hidden(*names: str) -> Any:
+    columns = dict.fromkeys(("id", *(each.key for each, _ in _CONDITIONS.values()), *names))
+    hidden = select(*(getattr(User, name) for name in columns)).where(User.erase_at.is_not(None))
+    return hidden.cte("hidden").prefix_with("MATERIALIZED")
+
+
+_HIDDEN, _HIDDEN_PROFILES = _hidden(), _hidden(PROFILE)
 """Deleted accounts, by the index of them alone."""
 
 
-def count_query(shape: Shape) -> Select[int]:
+def count_query(shape: Shape, kind: Kind) -> Select[int]:
     """Build the statement of a count; parameters: those of the conditions.
 
     All are counted, which takes an index alone, and the few that are hidden taken off: to look at each whether it is
     hidden would take the table.
     """
-    found = select(func.count()).select_from(User).where(*_conditions(shape)).scalar_subquery()
-    hidden = select(func.count()).select_from(_HIDDEN).where(*_conditions(shape, _HIDDEN.c)).scalar_subquery()
-    return select(found - hidden)
+    all_ = select(func.count()).select_from(User).where(*_conditions(shape, kind))
+    if shape.by_own_fields and kind == "sqlite":
+        all_ = all_.where(profiles.has_first(), profiles.VALUES.c.user_id == User.id)
+    hidden = _HIDDEN_PROFILES if PROFILE in shape.conditions else _HIDDEN
+    few = select(func.count()).select_from(hidden).where(*_conditions(shape, kind, hidden.c))
+    return select(all_.scalar_subquery() - few.scalar_subquery())
 
 
 @lru_cache(maxsize=1024)
-def _page_statement(shape: Shape) -> Statement:
-    return Statement(page_query(shape), shown=True)
+def _page_statement(shape: Shape, kind: Kind) -> Statement:
+    return Statement(page_query(shape, kind), shown=True)
 
 
 async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, limit: int, skip: int = 0) -> list[Row]:
@@ -132,11 +162,18 @@ async def list_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *, 
         limit: rows at most.
         skip: rows to leave out first; read on a thread, since the database has to walk over them.
     """
+    values = await _ordered(reads, values)
     if not skip and "id__in" not in shape.conditions:
-        return await reads.rows(_page_statement(shape), limit=limit, **values)
-    query = page_query(shape).offset(skip)
+        return await reads.rows(_page_statement(shape, reads.kind), limit=limit, **values)
+    query = page_query(shape, reads.kind).offset(skip)
     async with reads.slow() if skip else reads.session() as db:
         return [tuple(row) for row in await db.execute(query, {**values, "limit": limit})]
+
+
+async def _ordered(reads: Reader, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    if PROFILE not in values:
+        return values
+    return {**values, PROFILE: await profiles.rarest_first(reads, values[PROFILE])}
 
 
 @lru_cache(maxsize=64)
@@ -164,12 +201,13 @@ async def count_users(reads: Reader, shape: Shape, values: Mapping[str, Any], *,
         exact: count them one by one. Otherwise a list without conditions is answered from what the database believes:
             PostgreSQL's statistics, SQLite's highest row number. Under conditions both count.
     """
+    values = await _ordered(reads, values)
     async with reads.slow() as db:
         if not exact and not shape.conditions:
             guess = await _estimate(db)
             if guess is not None:
                 return guess
-        return int((await db.execute(count_query(shape), dict(values))).scalar_one())
+        return int((await db.execute(count_query(shape, reads.kind), dict(values))).scalar_one())
 
 
 async def _estimate(db: AsyncSession) -> int | None:

@@ -26,6 +26,7 @@ from denizen.mail import models as mail_models
 from denizen.migrations.models import VERSION_TABLE
 from denizen.migrations.records import record_step
 from denizen.onetime import models as onetime_models
+from denizen.profiles import models as profiles_models
 from denizen.refresh import models as refresh_models
 from denizen.roles import models as roles_models
 from denizen.search import models as search_models
@@ -36,6 +37,7 @@ from denizen.users import models as users_models
 ROOMS = (
     users_models,
     search_models,
+    profiles_models,
     idempotency_models,
     limits_models,
     housekeeping_models,

@@ -37,6 +37,7 @@ from denizen.core.errors import Unavailable
 from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.directory.crud import Shape, page_query
 from denizen.directory.service import Listing
+from denizen.profiles import crud as profiles
 from denizen.search import crud as search
 from denizen.transfer.adapters import sql
 from denizen.transfer.adapters.sql import Kind
@@ -97,6 +98,7 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
     stored = await _insert(db, accounts)
     new = accounts if len(stored) == len(accounts) else [each for each in accounts if each.id in stored]
     await search.create_entries(db, [(account.id, account.found_by) for account in new])
+    await profiles.store_values(db, [(account.id, account.own) for account in new if account.own], replace=False)
     return stored
 
 
@@ -214,6 +216,8 @@ async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None
         await db.execute(_ROOM_FOR_A_BATCH)
     await db.execute(_CHANGE[dialect], {"rows": _encode([account[:_WIDTH] for account in accounts])})
     await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
+    changed = [(account.id, account.own) for account in accounts if account.own is not None]
+    await profiles.store_values(db, changed, replace=True)
 
 
 async def refresh_statistics(db: AsyncSession) -> None:
@@ -270,13 +274,13 @@ def _keys(order: str) -> tuple[InstrumentedAttribute[Any], ...]:
     return (User.id,) if order == "id" else (getattr(User, order), User.id)
 
 
-def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
+def bound_query(listing: Listing, kind: Kind, *, after: bool) -> Select[*tuple[Any, ...]]:
     """Build the statement of the key of a part's last row; none where fewer rows are left.
 
     Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
     """
     # Over those that are hidden too, which takes the index alone: a part then has a few rows less.
-    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), deleted=True)
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind, deleted=True)
     behind = bindparam("size", type_=Integer()) - 1
     return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
 
@@ -287,7 +291,7 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
     Parameters: as `bound_query`, but `limit` in place of `size`, and `upto_0`, `upto_1` where it ends with a row.
     """
     listing, keys = extract.listing, _keys(extract.listing.order)
-    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind)
     if upto:
         bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
         rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
@@ -301,8 +305,8 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
 
 
 @lru_cache(maxsize=256)
-def _bound_statement(order: str, conditions: tuple[str, ...], after: bool) -> Statement:
-    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), after=after))
+def _bound_statement(order: str, conditions: tuple[str, ...], kind: Kind, after: bool) -> Statement:
+    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), kind, after=after))
 
 
 _Written = tuple[Format, tuple[str, ...], frozenset[str], Kind]
@@ -368,7 +372,7 @@ async def _patiently(read: Callable[[], Awaitable[T]], *, begun: bool) -> T:
 async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, size: int) -> Key | None:
     """Return the key of the last of the next `size` rows; `None` where fewer are left."""
     listing = extract.listing
-    statement = _bound_statement(listing.order, listing.conditions, after is not None)
+    statement = _bound_statement(listing.order, listing.conditions, reads.kind, after is not None)
     rows = await reads.slow_rows(statement, **listing.values, **_numbered("after", after), size=size)
     return rows[0] if rows else None
 

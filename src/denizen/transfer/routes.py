@@ -22,6 +22,7 @@ from denizen.core.errors import (
 )
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.problems import responses
+from denizen.core.profiles import ProfileInvalid
 from denizen.core.routing import Router, Stream
 from denizen.directory.errors import ListingUnsupported
 from denizen.idempotency.deps import REFUSALS, REPLAYED
@@ -137,6 +138,7 @@ async def _bytes_of(parts: AsyncGenerator[Part]) -> AsyncGenerator[bytes]:
             RepeatedParameter,
             EmailInvalid,
             UsernameInvalid,
+            ProfileInvalid,
             ListingUnsupported,
             Unavailable,
         ),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.auth import Caller
 from denizen.core.errors import DenizenError
-from denizen.core.profiles import Profile, is_field_name
+from denizen.core.profiles import FILTER, Profile, is_field_name
 from denizen.core.text import Storable
 from denizen.directory.schemas import UserFilter
 from denizen.transfer.errors import ColumnUnknown, MappingInvalid, MemberRepeated
@@ -53,7 +53,7 @@ COLUMNS: Final = (
 )
 """The columns that every import knows."""
 
-OWN: Final = "profile."
+OWN: Final = FILTER
 """Stands before the name of an own field where that is a column by itself."""
 
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})

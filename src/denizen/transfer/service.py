@@ -364,11 +364,11 @@ def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool, profile: 
     NDJSON has the own fields that there are (`profile`) as one object, and CSV a column for each.
 
     Raises:
-        ListingUnsupported, EmailInvalid, UsernameInvalid: as a list under this filter.
+        ListingUnsupported, EmailInvalid, UsernameInvalid, ProfileInvalid, UnknownParameter: as a list under it.
     """
     columns, texts = own_columns(profile, form)
     hashes = ("hashed_password",) if with_hashes else ()
-    return Extract(plan_filter(asked), form, (*EXPORTED, *columns, *hashes), texts)
+    return Extract(plan_filter(asked, profile), form, (*EXPORTED, *columns, *hashes), texts)
 
 
 async def export_users(database: Database, extract: Extract, *, size: int = EXPORT_BATCH) -> AsyncGenerator[Part]:

@@ -7,6 +7,7 @@ things at all, whoever calls them has asked. `None` is the operator, or a host's
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -275,12 +276,27 @@ async def change_user(
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
-    old = {name: before[name] for name in named}
-    await record(db, UserUpdated(user_id, tuple(sorted(named)), before=old, after=named))
+    old, new = _told(before, named)
+    await record(db, UserUpdated(user_id, tuple(sorted(named)), before=old, after=new))
     if "email_verified_at" in values:
         was, now = {"email": before["email"]}, {"email": values["email"]}
         await record(db, EmailChanged(user_id, "administrator", before=was, after=now))
     return row
+
+
+def _told(before: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what is told of a change, before and after: of own fields those that it changed."""
+    old, new = {name: before[name] for name in named}, dict(named)
+    if "profile" in named:
+        was, now = before["profile"], named["profile"]
+        changed = [name for name in {**was, **now} if _key(was, name) != _key(now, name)]
+        old["profile"], new["profile"] = ({name: of[name] for name in changed if name in of} for of in (was, now))
+    return old, new
+
+
+def _key(profile: Mapping[str, Any], name: str) -> str:
+    """Tell values apart as JSON does: `true` is not 1, and the order of members says nothing."""
+    return json.dumps(profile[name], sort_keys=True) if name in profile else ""
 
 
 async def find_own_user(accounts: Accounts, caller: Caller) -> dict[str, Any] | None:
