@@ -47,6 +47,7 @@ from denizen.transfer.schemas import (
     read_mappings,
 )
 from denizen.transfer.service import Import, export_users, plan_export
+from denizen.users.cli import OwnFilter, own_filters, require_own
 
 app = typer.Typer()
 
@@ -141,6 +142,7 @@ async def export(
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this id. Can be repeated.")] = None,
+    profile: OwnFilter = None,
     created_since: Annotated[str | None, typer.Option(help=f"Only those created then or later: {_TIME}.")] = None,
     created_before: Annotated[str | None, typer.Option(help="Only those created before.")] = None,
     updated_since: Annotated[str | None, typer.Option(help="Only those changed then or later.")] = None,
@@ -155,6 +157,8 @@ async def export(
 
     Example: denizen users export --inactive | jq .email
 
+    Example: denizen users export --profile department=sales --output sales.csv
+
     Example: denizen users export --updated-since 2026-01-31T00:00:00Z --output changed.ndjson
     """
     asked = {
@@ -167,9 +171,11 @@ async def export(
         "created_at__lt": created_before,
         "updated_at__gte": updated_since,
         "updated_at__lt": updated_before,
+        **own_filters(profile),
     }
     which, form = UserFilter.model_validate(asked), form or format_of(output) or "ndjson"
     async with open_accounts() as accounts:
+        require_own(accounts.profile, which.own_fields)
         extract = plan_export(which, form, with_hashes=with_hashes, profile=accounts.profile)
         listing = extract.listing
         shape = Shape(conditions=listing.conditions)
