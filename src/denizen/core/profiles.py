@@ -22,9 +22,6 @@ MAX_PROFILE_SIZE: Final = 16 * 1024
 MAX_FIELDS: Final = 100
 MAX_FIELD_NAME: Final = 40
 
-PROFILE_MARK: Final = "x-denizen-profile"
-"""Marks in JSON Schema where the schema of a profile stands."""
-
 SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 """JSON's types that a filter can compare."""
 
