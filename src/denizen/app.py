@@ -37,7 +37,7 @@ from denizen.core.secret import write_private
 from denizen.dependencies import Installed
 from denizen.features import choose
 from denizen.founder.service import offer_first_administrator
-from denizen.hosts import check_arguments, check_databases, check_routes, include
+from denizen.hosts import check_arguments, check_databases, check_routes, describe_profiles, include
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
 from denizen.search.crud import has_trigrams
@@ -120,6 +120,7 @@ def install(
     check_databases([*installs, accounts])
     add_home(app, accounts)
     _include(app, accounts, rooms, others=installs)
+    describe_profiles(app)
     add_handlers(app, whole=False)
     jobs = Jobs(accounts, [job for feature in rooms for job in feature.jobs])
     accounts.database.on_open += [_check_host(app), _check_schema, jobs.start]
@@ -236,6 +237,7 @@ async def _running(app: FastAPI, accounts: Accounts) -> AsyncIterator[None]:
     """
     try:
         check_routes(app)
+        describe_profiles(app)
         require_ready(await schema_state(accounts.database))
         accounts.cursors.check()
         yield
@@ -250,6 +252,7 @@ def _check_host(app: FastAPI) -> Callable[[Backend], Awaitable[None]]:
     async def check(_: Backend) -> None:
         if (running := host()) is not None:
             check_routes(running)
+            describe_profiles(running)
 
     return check
 

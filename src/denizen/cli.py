@@ -187,12 +187,14 @@ def serve(
 
 async def _check_start(settings: Settings) -> None:
     """Refuse with a sentence what would end a server, or each of its workers, with a traceback."""
+    from denizen.core.assembly import find_profile
     from denizen.core.database import Database
     from denizen.core.options import DatabaseOptions
     from denizen.core.secret import load_secret
     from denizen.migrations.schema import require_ready, schema_state
 
     load_secret(settings)
+    find_profile(settings)
     path = settings.sqlite_path
     if path is not None and not path.exists():
         return  # the server makes it

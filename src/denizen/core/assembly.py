@@ -75,13 +75,19 @@ def assemble_as(
         sign_up=next((feature.sign_up for feature in features if feature.sign_up is not None), None),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
         holdings=tuple(each for feature in features for each in feature.holdings),
-        profile=_profile(settings, profile),
+        profile=find_profile(settings, profile),
         prefix=prefix,
         clock=clock,
     )
 
 
-def _profile(settings: Settings, model: type[BaseModel] | None) -> Profile | None:
+def find_profile(settings: Settings, model: type[BaseModel] | None = None) -> Profile | None:
+    """Give the own fields that a host, or else `DENIZEN_PROFILE`, asks for; `None` for none.
+
+    Raises:
+        SettingsError: `DENIZEN_PROFILE` names nothing that can be one.
+        TypeError, ValueError: `model` can be none.
+    """
     if model is None and settings.profile is None:
         return None
     from denizen.core import profile_sources as sources  # for those who have own fields
@@ -91,7 +97,9 @@ def _profile(settings: Settings, model: type[BaseModel] | None) -> Profile | Non
     try:
         return sources.load_profile(str(settings.profile))
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"DENIZEN_PROFILE {error}") from error
+        sentence = str(error)
+        joint = " " if sentence[:1].islower() else ": "
+        raise SettingsError(f"DENIZEN_PROFILE{joint}{sentence}") from error
 
 
 def _limit(per_minute: int) -> RateLimiter:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import to_json
 
 from denizen.core.errors import FieldError
@@ -48,8 +49,8 @@ def load_profile(setting: str) -> Profile:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` and Uvicorn look for an application
     try:
         model: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"names the module {module_name}, which cannot be imported: {error}.") from error
+    except Exception as error:  # whatever the module does when it is imported
+        raise ValueError(f"names the module {module_name}, which cannot be imported: {_said(error)}.") from error
     for part in name.split("."):
         model = getattr(model, part, None)
     if model is None:
@@ -66,9 +67,11 @@ def profile_of_model(model: Any) -> Profile:
     """
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
         raise TypeError(f"A profile is a class of fields, a subclass of pydantic.BaseModel, and not {model!r}.")
-    schema = model.model_json_schema(mode="validation")
+    try:
+        schema, shown = (model.model_json_schema(mode=mode) for mode in ("validation", "serialization"))
+    except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
+        raise ValueError(f"{model.__name__} has a field that is nothing in JSON: {_said(error)}.") from error
     takes_others = model.model_config.get("extra") == "allow"
-    shown = model.model_json_schema(mode="serialization")
     if shown.get("properties", {}).keys() - model.model_computed_fields != schema.get("properties", {}).keys():
         raise ValueError(
             f"{model.__name__} writes fields under other names than it reads. Give each one `alias`, or none."
@@ -97,6 +100,11 @@ def profile_of_model(model: Any) -> Profile:
             raise _refusal(error, name) from None
 
     return Profile(model.__name__, schema, shown, _fields(schema), takes_others, parse, parse_one)
+
+
+def _said(error: Exception) -> str:
+    """Give the first line of what an error says."""
+    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 
 def _refusal(error: ValidationError, *within: str) -> ProfileInvalid:

@@ -6,9 +6,11 @@ out of a Pydantic model or of a JSON Schema; nobody else knows which of the two 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
@@ -21,9 +23,6 @@ MAX_PROFILE_SIZE: Final = 16 * 1024
 
 MAX_FIELDS: Final = 100
 MAX_FIELD_NAME: Final = 40
-
-PROFILE_MARK: Final = "x-denizen-profile"
-"""Marks in JSON Schema where the schema of a profile stands."""
 
 SCALARS: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 """JSON's types that a filter can compare."""
@@ -294,3 +293,42 @@ def _texts(value: Any) -> list[str]:
             case list() as items:
                 waiting += items
     return found
+
+
+# --- How values are compared --------------------------------------------------------------------------
+
+MAX_VALUE_LENGTH: Final = 80
+"""Characters; of a longer value the digest is compared. A digest with its mark has 65."""
+
+
+def compared(value: Any) -> str | None:
+    """Give the text by which a value is found; `None` for one by which nobody is found: `null`, an array, an object.
+
+    As `jsonb` compares: `5` and `5.0` are alike, `"5"` and `true` are not.
+    """
+    match value:
+        case None | list() | dict():
+            return None
+        case bool():
+            text = "true" if value else "false"
+        case int() | float():
+            text = _number(value)
+        case _:
+            text = json.dumps(value, ensure_ascii=False)
+    # No JSON begins with this mark.
+    return text if len(text) <= MAX_VALUE_LENGTH else f"#{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _number(value: float) -> str:
+    """Write a number without exponent, as `numeric` does, and without what does not tell it from others."""
+    text = format(Decimal(repr(value)), "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
+
+
+def values_of(profile: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the names of fields, each with the text by which it is found."""
+    for name, value in profile.items():
+        text = compared(value)
+        if text is not None:
+            yield name, text

@@ -71,8 +71,7 @@ class QueryNames:
     Attributes:
         single: those with one value.
         repeatable: those that may be given more than once.
-        own_fields: whether there is one more for each own field of accounts that can be compared, in installs that have
-            some.
+        own_fields: whether there is one more for each own field that accounts of an install are found by.
     """
 
     single: frozenset[str]
@@ -86,7 +85,9 @@ class QueryNames:
         while waiting:
             current = waiting.pop()
             waiting.extend(current.dependencies)
-            own_fields |= any(_takes_own_fields(field.field_info.annotation) for field in current.query_params)
+            own_fields |= any(
+                getattr(each.field_info.annotation, "takes_own_fields", False) for each in current.query_params
+            )
             for field in _get_flat_fields_from_params(current.query_params):
                 names = {name for _, name in _get_param_aliases(field)}
                 many = field_annotation_is_sequence(field.field_info.annotation)
@@ -121,10 +122,6 @@ class QueryNames:
         close = difflib.get_close_matches(name, self.single | self.repeatable, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         return UnknownParameter(f"The query parameter {name} is not known here.{hint}", field=name)
-
-
-def _takes_own_fields(model: Any) -> bool:
-    return bool(getattr(model, "takes_own_fields", False))
 
 
 _ANY_QUERY: Final = "_denizen_any_query"
@@ -169,9 +166,8 @@ def _names_of(endpoint: Callable[..., Any], dependant: Dependant) -> QueryNames 
     by_hand: QueryNames | None = getattr(endpoint, _QUERY, None)
     if by_hand is None:
         return declared
-    return replace(
-        declared, single=declared.single | by_hand.single, repeatable=declared.repeatable | by_hand.repeatable
-    )
+    single, repeatable = declared.single | by_hand.single, declared.repeatable | by_hand.repeatable
+    return replace(declared, single=single, repeatable=repeatable)
 
 
 # -------------------------------------------------------------------------------------------------------------- routes

@@ -80,14 +80,18 @@ class Shape:
 
 def _conditions(shape: Shape, kind: Kind, of: Any = User) -> Iterator[ColumnElement[bool]]:
     """Give the conditions, each over a parameter of the same name, and over the columns of `of`."""
+    walks_values = shape.by_own_fields and kind == "sqlite" and of is User
+    if walks_values:
+        yield profiles.has_first(User.id)
     for name in shape.conditions:
         if name == PROFILE:
-            yield profiles.has_all(kind, of)
+            yield profiles.has_others(User) if walks_values else profiles.has_all(kind, of)
         elif name == "id__in":
             yield of.id.in_(bindparam(name, expanding=True))
         else:
             column, compare = _CONDITIONS[name]
-            yield compare(getattr(of, column.key), bindparam(name, type_=column.type))
+            own = getattr(of, column.key)
+            yield compare(profiles.unindexed(own) if walks_values else own, bindparam(name, type_=column.type))
     if shape.leg == "named":
         yield _SORTS[shape.order][0].is_not(None)
     elif shape.leg == "nameless":
@@ -105,8 +109,7 @@ def page_query(shape: Shape, kind: Kind, *, deleted: bool = False) -> Select[*tu
     columns: tuple[Any, ...] = (User.id,) if shape.leg == "nameless" else _SORTS[shape.order]
     query = select(*READ_COLUMNS).where(*_conditions(shape, kind))
     if shape.by_own_fields and kind == "sqlite":
-        # Over those with the first value, in the order of their ids.
-        query = query.select_from(User).where(profiles.has_first(), profiles.VALUES.c.user_id == User.id)
+        # Those with the first value are walked over, in the order of their ids.
         columns = tuple(profiles.VALUES.c.user_id if column is User.id else column for column in columns)
     if not deleted:
         query = query.where(User.deleted_at.is_(None))
@@ -139,12 +142,10 @@ def count_query(shape: Shape, kind: Kind) -> Select[int]:
     All are counted, which takes an index alone, and the few that are hidden taken off: to look at each whether it is
     hidden would take the table.
     """
-    all_ = select(func.count()).select_from(User).where(*_conditions(shape, kind))
-    if shape.by_own_fields and kind == "sqlite":
-        all_ = all_.where(profiles.has_first(), profiles.VALUES.c.user_id == User.id)
+    found = select(func.count()).select_from(User).where(*_conditions(shape, kind))
     hidden = _HIDDEN_PROFILES if PROFILE in shape.conditions else _HIDDEN
     few = select(func.count()).select_from(hidden).where(*_conditions(shape, kind, hidden.c))
-    return select(all_.scalar_subquery() - few.scalar_subquery())
+    return select(found.scalar_subquery() - few.scalar_subquery())
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     table,
     text,
@@ -28,10 +29,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
+from denizen.core.profiles import values_of
 from denizen.core.statements import ManyRows, Statement
 from denizen.core.types import JsonObject, UtcDateTime, Uuid
 from denizen.profiles.models import ProfileValue, Wanted
-from denizen.profiles.values import values_of
 
 VALUES: Final[Any] = ProfileValue.__table__
 
@@ -88,9 +89,22 @@ def has_all(kind: str, of: Any) -> ColumnElement[bool]:
     return ~exists(select(1).select_from(wanted).where(~has.correlate(wanted, *_tables(of)))).correlate(*_tables(of))
 
 
-def has_first() -> ColumnElement[bool]:
-    """Give the condition that a row of the side table is of the first value of the parameter `profile`."""
-    return and_(VALUES.c.name == _part(_WANTED, "$[0][0]"), VALUES.c.value == _part(_WANTED, "$[0][1]"))
+def has_first(user_id: Any) -> ColumnElement[bool]:
+    """Give the condition that a row of the side table is of an account, and of the first value of the parameter
+    `profile`.
+    """
+    first = and_(VALUES.c.name == _part(_WANTED, "$[0][0]"), VALUES.c.value == _part(_WANTED, "$[0][1]"))
+    return and_(first, VALUES.c.user_id == user_id)
+
+
+def has_others(of: Any) -> ColumnElement[bool]:
+    """Give the condition that an account has the other values as well, where there are others."""
+    return or_(func.json_array_length(_WANTED) < literal_column("2"), has_all("sqlite", of))
+
+
+def unindexed(of: Any) -> ColumnElement[Any]:
+    """Give a column of accounts as something that SQLite knows no index for, so that it walks over values instead."""
+    return literal_column(f"+{of.table.name}.{of.key}", of.type)
 
 
 def _part(of: Any, path: str) -> ColumnElement[str]:

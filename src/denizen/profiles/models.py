@@ -12,9 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from denizen.core.base import Base
-from denizen.core.profiles import MAX_FIELD_NAME
+from denizen.core.profiles import MAX_FIELD_NAME, MAX_VALUE_LENGTH, values_of
 from denizen.core.types import Uuid, key, write_json
-from denizen.profiles.values import MAX_VALUE_LENGTH, values_of
 
 
 class ProfileValue(Base):
@@ -23,7 +22,7 @@ class ProfileValue(Base):
 
     Attributes:
         name: of the field.
-        value: as `values.compared` writes it.
+        value: as `core.profiles.compared` writes it.
         user_id: whose; last in the key, so that those with one value are found in the order of their ids.
     """
 

@@ -391,12 +391,7 @@ async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[
     hand.
     """
     lowered = func.lower(User.email)
-    query = (
-        select(lowered, func.count())
-        .where(User.email.is_not(None))
-        .group_by(lowered)
-        .having(func.count() > 1)
-        .limit(limit)
-    )
+    query = select(lowered, func.count()).where(User.email.is_not(None)).group_by(lowered)
     async with reads.slow() as db:
-        return [(str(email), int(count)) for email, count in await db.execute(query)]
+        found = await db.execute(query.having(func.count() > 1).limit(limit))
+        return [(str(email), int(count)) for email, count in found]
