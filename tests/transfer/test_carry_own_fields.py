@@ -18,7 +18,7 @@ from denizen.core.profile_sources import profile_of_model
 from denizen.directory.schemas import UserFilter
 from denizen.settings import Settings
 from denizen.transfer.adapters.formats import make_reader
-from denizen.transfer.errors import ColumnUnknown, MappingInvalid
+from denizen.transfer.errors import ColumnRepeated, ColumnUnknown, MappingInvalid
 from denizen.transfer.schemas import (
     EXPORTED,
     Columns,
@@ -282,3 +282,26 @@ async def test_other_own_fields_are_another_import(accounts: Accounts) -> None:
     assert told_with(accounts.profile) == told_with(profile_of_model(Staff))
     assert told_with(accounts.profile) != told_with(profile_of_model(More))
     assert "profile" not in told_with(None)
+
+
+def test_columns_are_those_of_the_fields_that_there_may_be() -> None:
+    class Free(BaseModel):
+        model_config = ConfigDict(extra="allow")
+
+        Level: int = 0
+        level: int = 0
+
+    def read(form: Format, data: bytes) -> list[Any]:
+        reader = make_reader(form, columns=Columns(profile_of_model(Free)))
+        return [row.values for row in (*reader.feed(data), *reader.finish())]
+
+    assert read("csv", b"username,profile.level,profile.Level-Grade,profile.Level,profile.Shoe\nada,1,,2,42\n") == [
+        {"username": "ada", "profile": {"level": 1, "Level": 2, "Shoe": 42}}
+    ]
+    assert read("ndjson", b'{"username": "ada", "profile.Level": 2, "profile.shoe": [42]}\n') == [
+        {"username": "ada", "profile": {"Level": 2, "shoe": [42]}}
+    ]
+    with pytest.raises(ColumnUnknown):
+        read("ndjson", b'{"username": "ada", "profile.a b": 1}\n')
+    with pytest.raises(ColumnRepeated):
+        read("csv", b"username,profile.Level,profile.Level\nada,1,1\n")

@@ -90,9 +90,15 @@ class Columns:
         other = self._takes_others and name.startswith(OWN) and is_field_name(name.removeprefix(OWN))
         return name in self.known or other
 
-    def find(self, name: str) -> str:
-        """Give the column that `name` means in any case; what means none is given back."""
-        return name if name in self else self._any_case.get(name.lower(), name)
+    def find(self, text: str, name: str) -> str:
+        """Give the column that a header means, in any case where no two differ in it alone; else `name`.
+
+        Args:
+            text: as it stands in the file.
+            name: the same as ours are written.
+        """
+        found = text if text in self.known else self._any_case.get(name.lower(), name)
+        return text if found not in self.known and text in self else found
 
     def unknown(self, names: Sequence[str]) -> ColumnUnknown:
         """Say which columns are not known; of their names only what looks like names, and five at most."""

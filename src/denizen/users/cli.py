@@ -10,7 +10,7 @@ import typer
 from denizen.core.accounts import Accounts
 from denizen.core.commands import Json, Output, command, confirm, open_accounts
 from denizen.core.errors import Invalid
-from denizen.core.profiles import FILTER, NO_PROFILE, Profile, ProfileInvalid
+from denizen.core.profiles import FILTER, NO_PROFILE, Profile, ProfileInvalid, fault
 from denizen.users import crud, states
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, Suspension, UserUpdate
@@ -90,10 +90,9 @@ def require_own(profile: Profile | None, names: Iterable[str]) -> Profile | None
         raise ProfileInvalid(NO_PROFILE, field="profile")
     if profile is None or profile.takes_others:
         return profile
-    if any(name not in profile.fields for name in asked):
-        raise ProfileInvalid(
-            f"Accounts have no such field here; they have {', '.join(profile.fields)}.", field="profile"
-        )
+    if unknown := [name for name in asked if name not in profile.fields]:
+        told = f"Accounts have no such field here; they have {', '.join(profile.fields)}."
+        raise ProfileInvalid(told, field=fault(unknown[0], "", "").field)
     return profile
 
 

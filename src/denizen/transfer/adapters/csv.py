@@ -331,12 +331,10 @@ class CsvReader:
         return _CONVERT.get(name, str.strip)
 
     def _named(self, found: Sequence[str]) -> list[str]:
-        """Give our names of columns. Those of own fields are in any case too, but may differ in it alone."""
-        return [self._renamed.get(_column(name), self._name(name)) for name in found]
-
-    def _name(self, text: str) -> str:
-        exact = _UNSEEN.sub("", text).strip()
-        return exact if exact in self._columns else self._columns.find(_column(text))
+        return [
+            self._renamed.get(name := _column(text), self._columns.find(_UNSEEN.sub("", text).strip(), name))
+            for text in found
+        ]
 
     def _check_header(self, found: Sequence[str], names: Sequence[str]) -> None:
         known = [name for name in names if name in self._columns]
