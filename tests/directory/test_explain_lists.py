@@ -19,6 +19,7 @@ from sqlalchemy import Select, text
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
+from denizen.core.profile_sources import profile_of_schema
 from denizen.core.statements import Compiled, Statement
 from denizen.directory.crud import Kind, Shape, count_query, count_users, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
@@ -29,15 +30,18 @@ from denizen.users.crud import _BY_ID
 
 COUNT = 100_000
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+PROFILE = profile_of_schema(
+    {"properties": {"department": {"type": "string"}, "badge": {"type": "integer"}, "newsletter": {"type": "boolean"}}}
+)
 HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
-# Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
+# A tenth is in each department, and everybody has a badge of his own. Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
 FILL = (
     f"""
     INSERT INTO denizen_users
-        (id, username, username_key, username_skeleton, email, email_key, external_id, is_active, version, created_at,
-        updated_at, full_name, hashed_password, deleted_at, erase_at)
-    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
+        (id, profile, username, username_key, username_skeleton, email, email_key, external_id, is_active, version,
+        created_at, updated_at, full_name, hashed_password, deleted_at, erase_at)
+    SELECT {{id}}, {{profile}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
         CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
@@ -54,19 +58,31 @@ ON = {
     "sqlite": {
         "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
         "at": "printf('2026-01-%02dT%02d:%02d:%02d.000000Z', 1 + i % 28, i / 28 % 24, i / 672 % 60, i % 60)",
+        "profile": "json_object('department', 'd' || i % 10, 'badge', i, 'newsletter', json(iif(i % 2, 'true', 'false')))",
         "numbers": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT}) SELECT i FROM n)",
         "digest": "randomblob(32)",
     },
     "postgresql": {
         "id": "('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0'))::uuid",
         "at": "timestamptz '2026-01-01 00:00:00Z' + i * interval '26 seconds'",
+        "profile": "jsonb_build_object('department', 'd' || i % 10, 'badge', i, 'newsletter', i % 2 <> 0)",
         "numbers": f"generate_series(1, {COUNT}) AS i",
         "digest": "sha256(i::text::bytea)",
     },
 }
 
+# On SQLite the values are stored beside it, as they are compared.
+VALUES = """
+    INSERT INTO denizen_profile_values (name, value, user_id)
+    SELECT f.key, iif(f.type = 'text', json_quote(f.value), iif(f.type = 'integer', f.atom, f.type)), u.id
+    FROM denizen_users AS u, json_each(u.profile) AS f
+"""
+
 BOUNDS = ("gte", "gt", "lte", "lt")
 STATES: list[dict[str, Any]] = [{"is_active": state} for state in (True, False)]
+COMMON = {"profile.department": "d7"}
+RARE = {"profile.badge": "77777"}
+OWN: list[dict[str, Any]] = [COMMON, RARE, {**COMMON, **RARE}, {**COMMON, "is_active": True}]
 UNIQUE: list[dict[str, Any]] = [
     {"email": "u7@example.org"},
     {"username": "u7", "is_active": True},
@@ -79,9 +95,10 @@ RANGES: list[dict[str, Any]] = [
 ]
 LISTS: list[dict[str, Any]] = [
     *({"order_by": order} for order in ("id", "created_at", "updated_at", "username", "email")),
-    *({"order_by": "id", **state} for state in STATES),
+    *({"order_by": "id", **state} for state in (*STATES, *OWN)),
     *({"order_by": next(iter(bounds)).partition("__")[0], **bounds} for bounds in RANGES),
     *({"order_by": order, **unique} for order in ("id", "created_at", "username") for unique in UNIQUE),
+    *({"order_by": order, **UNIQUE[0], **COMMON} for order in ("id", "updated_at", "email")),
 ]
 IDS = [UUID(f"019a5c1e-7f00-7a11-8b22-{200 * n + 1:012x}") for n in range(MAX_IDS)]
 
@@ -90,7 +107,7 @@ Explained = Iterator[tuple[str, Statement, Mapping[str, Any]]]
 
 
 def planned(asked: Mapping[str, Any]) -> Listing:
-    return plan_listing(UserQuery.model_validate(asked))
+    return plan_listing(UserQuery.model_validate(asked), PROFILE)
 
 
 def statements(kind: Kind) -> Explained:
@@ -117,7 +134,7 @@ def statements(kind: Kind) -> Explained:
 
 def counts(kind: Kind) -> Explained:
     """Counts under every filter."""
-    for asked in (*STATES, *UNIQUE, *RANGES):
+    for asked in (*STATES, *OWN, *UNIQUE, *RANGES):
         listing = planned(asked)
         yield (
             f"count {listing.name}",
@@ -128,7 +145,7 @@ def counts(kind: Kind) -> Explained:
 
 def lists_of_ids(kind: Kind) -> Iterator[tuple[str, Select[Any]]]:
     """Lists and counts of given ids, with their values in them: how many there are is in their text."""
-    for beside in ({}, *STATES, *UNIQUE, *RANGES):
+    for beside in ({}, *STATES, *OWN, *UNIQUE, *RANGES):
         for order in ("id", "-created_at", "updated_at", "username"):
             listing = planned({"id__in": ",".join(map(str, IDS)), "order_by": order, **beside})
             shape = Shape(
@@ -153,6 +170,7 @@ async def fill(accounts: Accounts) -> None:
         for each in FILL:
             await db.execute(text(each.format(**ON[kind]).replace(":", r"\:")))
         if kind == "sqlite":
+            await db.execute(text(VALUES))
             await db.execute(text("ANALYZE"))
 
 

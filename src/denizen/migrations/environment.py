@@ -91,10 +91,10 @@ def run(connection: Connection, scripts: ScriptDirectory, steps: Steps, **more: 
 
 def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
     """Leave a host's tables in the same database alone, and of ours those that SQLAlchemy cannot describe: FTS5's, and
-    the index that needs an extension.
+    the index that needs an extension, and the one that SQLite has not.
     """
     if kind == "index":
-        return name != search_models.TRIGRAMS
+        return name not in {search_models.TRIGRAMS, users_models.PROFILE_INDEX}
     return kind != "table" or ((name or "").startswith("denizen_") and not (name or "").startswith(search_models.INDEX))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy import DDL, CheckConstraint, Index, String, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
@@ -20,6 +20,9 @@ from denizen.core.identifiers import (
 )
 from denizen.core.ids import new_id
 from denizen.core.types import JsonObject, key
+
+PROFILE_INDEX: Final = "ix_denizen_users_profile"
+"""PostgreSQL's index that looks into own fields. SQLAlchemy cannot say that SQLite has none."""
 
 MAX_HASH_LENGTH = 1024
 """What PostgreSQL's `integer` holds."""
@@ -89,14 +92,6 @@ class User(Base):
             sqlite_where=text("erase_at IS NOT NULL"),
             postgresql_where=text("erase_at IS NOT NULL"),
         ),
-        # Only those that have own fields, so that it costs nothing where there are none.
-        Index(
-            "ix_denizen_users_profile",
-            "profile",
-            postgresql_using="gin",
-            postgresql_ops={"profile": "jsonb_path_ops"},
-            postgresql_where=text("profile <> '{}'"),
-        ).ddl_if(dialect="postgresql"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=new_id, init=False)
@@ -121,3 +116,11 @@ class User(Base):
     suspension_reason: Mapped[str | None] = mapped_column(String(MAX_REASON_LENGTH), default=None)
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     erase_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+ON_POSTGRESQL: Final = (
+    "CREATE INDEX ix_denizen_users_profile ON denizen_users USING gin (profile jsonb_path_ops) WHERE profile <> '{}'"
+)
+"""Only those that have own fields are in it, so that it costs nothing where there are none."""
+
+event.listen(User.__table__, "after_create", DDL(ON_POSTGRESQL).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is
