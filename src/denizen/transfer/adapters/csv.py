@@ -376,7 +376,7 @@ class CsvWriter:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._texts = [index for index, name in enumerate(columns) if name in TEXTS]
+        self._texts = [index for index, name in enumerate(columns) if name in TEXTS or name.startswith(OWN)]
 
     def begin(self) -> str:
         """Give the header."""
@@ -391,6 +391,6 @@ class CsvWriter:
     def _cells(self, row: Sequence[Any]) -> list[Any]:
         cells = [("true" if value else "false") if value is True or value is False else value for value in row]
         for index in self._texts:
-            if cells[index] is not None:
+            if isinstance(cells[index], str):
                 cells[index] = neutralise(cells[index])
         return cells
