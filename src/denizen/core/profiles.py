@@ -88,6 +88,8 @@ def changed_profile(
     return profile.change(stored, given, by_owner=by_owner)
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 NO_PROFILE: Final = (
     "Accounts have no fields of their own here: set DENIZEN_PROFILE, or install with `profile=`, to give them some."
 )
@@ -178,7 +180,7 @@ class Profile:
             if value is None and (field is None or "null" not in field.kinds):
                 del values[name]
         found = self.parse(values)
-        if len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_PROFILE_SIZE:
+        if len(_encode(found).encode()) > MAX_PROFILE_SIZE:
             raise ProfileInvalid(f"profile: takes more than {MAX_PROFILE_SIZE // 1024} KiB.", field="profile")
         return found
 

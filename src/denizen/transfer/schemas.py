@@ -56,6 +56,8 @@ COLUMNS: Final = (
 OWN: Final = FILTER
 """Stands before the name of an own field where that is a column by itself."""
 
+_OWN_LENGTH: Final = len(OWN)
+
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
 """Columns whose values people choose: CSV neutralises those that a spreadsheet would run as a formula."""
 
@@ -121,9 +123,12 @@ def gather_own(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         MemberRepeated: `profile` has one of them as well.
     """
-    own = {name.removeprefix(OWN): value for name, value in values.items() if name.startswith(OWN)}
-    given = {name: value for name, value in own.items() if value is not None}
-    others = {name: value for name, value in values.items() if not name.startswith(OWN)}
+    given, others = dict[str, Any](), dict[str, Any]()
+    for name, value in values.items():
+        if not name.startswith(OWN):
+            others[name] = value
+        elif value is not None:
+            given[name[_OWN_LENGTH:]] = value
     whole = others.get("profile")
     if not given or (whole is not None and type(whole) is not dict):  # `values` tells what is wrong with it
         return others
