@@ -21,7 +21,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.profile_sources import profile_of_schema
 from denizen.core.statements import Compiled, Statement
-from denizen.directory.crud import Kind, Shape, count_query, count_users, page_query
+from denizen.directory.crud import Kind, Shape, count_query, count_users, near_query, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
@@ -59,14 +59,14 @@ ON = {
     "sqlite": {
         "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
         "at": "printf('2026-01-%02dT%02d:%02d:%02d.000000Z', 1 + i % 28, i / 28 % 24, i / 672 % 60, i % 60)",
-        "profile": "json_object('department', 'd' || i % 10, 'badge', i, 'newsletter', json('true'))",
+        "profile": "json_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', json('true'))",
         "numbers": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT}) SELECT i FROM n)",
         "digest": "randomblob(32)",
     },
     "postgresql": {
         "id": "('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0'))::uuid",
         "at": "timestamptz '2026-01-01 00:00:00Z' + i * interval '26 seconds'",
-        "profile": "jsonb_build_object('department', 'd' || i % 10, 'badge', i, 'newsletter', true)",
+        "profile": "jsonb_build_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', true)",
         "numbers": f"generate_series(1, {COUNT}) AS i",
         "digest": "sha256(i::text::bytea)",
     },
@@ -130,6 +130,12 @@ def statements(kind: Kind) -> Explained:
                 for after in (False, True):
                     shape = Shape(listing.order, listing.descending, leg, after, listing.conditions)
                     values = dict(listing.values) | {f"after_{n}": value for n, value in enumerate(place) if after}
+                    if kind == "postgresql" and shape.by_own_fields:
+                        yield (
+                            f"near {listing.name} {after}",
+                            Statement(near_query(shape)),
+                            values | {"limit": 11, "near": 220},
+                        )
                     yield f"{listing.name} {leg} {after}", Statement(page_query(shape, kind)), values | {"limit": 11}
 
 
