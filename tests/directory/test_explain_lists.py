@@ -21,7 +21,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
 from denizen.core.profile_sources import profile_of_schema
 from denizen.core.statements import Compiled, Statement
-from denizen.directory.crud import Kind, Shape, count_query, count_users, page_query
+from denizen.directory.crud import Kind, Shape, count_query, count_users, near_query, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
@@ -35,14 +35,15 @@ PROFILE = profile_of_schema(
 )
 HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
-# A tenth is in each department, and everybody has a badge of his own. Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
+# A tenth is in each department, and everybody has a badge of his own.
+# Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
 FILL = (
     f"""
     INSERT INTO denizen_users
         (id, profile, username, username_key, username_skeleton, email, email_key, external_id, is_active, version,
         created_at, updated_at, full_name, hashed_password, deleted_at, erase_at)
-    SELECT {{id}}, {{profile}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
-        CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
+    SELECT {{id}}, {{profile}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}},
+        'Person ' || i, '{HASH}', CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
             CASE WHEN i % 51 <> 0 OR i % 2 = 0 THEN 'u' || i || '@example.org' END AS mail
@@ -58,14 +59,14 @@ ON = {
     "sqlite": {
         "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
         "at": "printf('2026-01-%02dT%02d:%02d:%02d.000000Z', 1 + i % 28, i / 28 % 24, i / 672 % 60, i % 60)",
-        "profile": "json_object('department', 'd' || i % 10, 'badge', i, 'newsletter', json(iif(i % 2, 'true', 'false')))",
+        "profile": "json_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', json('true'))",
         "numbers": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT}) SELECT i FROM n)",
         "digest": "randomblob(32)",
     },
     "postgresql": {
         "id": "('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0'))::uuid",
         "at": "timestamptz '2026-01-01 00:00:00Z' + i * interval '26 seconds'",
-        "profile": "jsonb_build_object('department', 'd' || i % 10, 'badge', i, 'newsletter', i % 2 <> 0)",
+        "profile": "jsonb_build_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', true)",
         "numbers": f"generate_series(1, {COUNT}) AS i",
         "digest": "sha256(i::text::bytea)",
     },
@@ -129,6 +130,12 @@ def statements(kind: Kind) -> Explained:
                 for after in (False, True):
                     shape = Shape(listing.order, listing.descending, leg, after, listing.conditions)
                     values = dict(listing.values) | {f"after_{n}": value for n, value in enumerate(place) if after}
+                    if kind == "postgresql" and shape.by_own_fields:
+                        yield (
+                            f"near {listing.name} {after}",
+                            Statement(near_query(shape)),
+                            values | {"limit": 11, "near": 220},
+                        )
                     yield f"{listing.name} {leg} {after}", Statement(page_query(shape, kind)), values | {"limit": 11}
 
 
@@ -145,7 +152,8 @@ def counts(kind: Kind) -> Explained:
 
 def lists_of_ids(kind: Kind) -> Iterator[tuple[str, Select[Any]]]:
     """Lists and counts of given ids, with their values in them: how many there are is in their text."""
-    for beside in ({}, *STATES, *OWN, *UNIQUE, *RANGES):
+    own = OWN if kind == "sqlite" else []  # SQLAlchemy cannot write `jsonb` into a text
+    for beside in ({}, *STATES, *own, *UNIQUE, *RANGES):
         for order in ("id", "-created_at", "updated_at", "username"):
             listing = planned({"id__in": ",".join(map(str, IDS)), "order_by": order, **beside})
             shape = Shape(
@@ -167,6 +175,8 @@ async def fill(accounts: Accounts) -> None:
             await db.execute(text("SET LOCAL statement_timeout = 120000"))
             # What is not known to be on the disk yet, VACUUM does not mark as visible to all.
             await db.execute(text("SET LOCAL synchronous_commit = on"))
+            # Rows would go where those of other tests were deleted, and the planner heeds that they are out of order.
+            await db.execute(text("TRUNCATE denizen_users CASCADE"))
         for each in FILL:
             await db.execute(text(each.format(**ON[kind]).replace(":", r"\:")))
         if kind == "sqlite":
@@ -183,7 +193,7 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
 
     async def explain(name: str, query: str, parameters: Any, *, may_sort: bool) -> None:
         plan = "; ".join(row[3] for row in await backend.rows(f"EXPLAIN QUERY PLAN {query}", parameters))
-        if re.search(r"SCAN (?!hidden\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
+        if re.search(r"SCAN (?!hidden\b|wanted\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
             "TEMP B-TREE" in plan and not may_sort
         ):
             bad.append((name, plan))
@@ -227,7 +237,9 @@ async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, datab
 
 
 def is_indexed(plan: str) -> bool:
-    return "Seq Scan" not in plan and ("Sort" not in plan or "uq_denizen_users" in plan)
+    """Whether it walks an index in the order wanted, or finds by one those whom it sorts."""
+    found = ("uq_denizen_users", "ix_denizen_users_profile", "Index Cond: (id")
+    return "Seq Scan" not in plan and ("Sort" not in plan or any(index in plan for index in found))
 
 
 def numbered(compiled: Compiled) -> tuple[str, list[str]]:
