@@ -32,7 +32,12 @@ async def test_own_fields_go_to_the_server_and_back(denizen: AsyncClient) -> Non
     changed = await denizen.update_user(ada.id, UserUpdate(profile={"level": 7, "remote": True}))
     with pytest.raises(ProfileInvalid) as refused:
         await denizen.update_user(ada.id, UserUpdate(profile={"level": "high"}))
-    *_, summary = [each async for each in denizen.import_users(b"username,profile.department\nbob,law\n", format="csv")]
+    *_, summary = [
+        each
+        async for each in denizen.import_users(
+            b"username,dept\nbob,law\n", format="csv", rename={"dept": "profile.department"}
+        )
+    ]
     found = [each.username async for each in denizen.list_users(profile={"department": "sales", "remote": True})]
     exported = [each.profile async for each in denizen.export_users(profile={"department": "law"})]
 

@@ -216,8 +216,7 @@ async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None
         await db.execute(_ROOM_FOR_A_BATCH)
     await db.execute(_CHANGE[dialect], {"rows": _encode([account[:_WIDTH] for account in accounts])})
     await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
-    changed = [(account.id, account.own) for account in accounts if account.own is not None]
-    await profiles.store_values(db, changed, replace=True)
+    await profiles.store_values(db, [(each.id, each.own) for each in accounts if each.own is not None], replace=True)
 
 
 async def refresh_statistics(db: AsyncSession) -> None:
@@ -296,12 +295,17 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
         bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
         rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
     # The limit keeps the order too: without one, either database may aggregate rows as it finds them.
-    needed = dict.fromkeys("profile" if name.startswith(OWN) else name for name in extract.columns)
-    inner = rows.with_only_columns(*(getattr(User, name) for name in needed)).subquery("u")
-    written = sql.line(extract.form, extract.columns, kind, extract.texts)
-    line: ColumnElement[str] = literal_column(written).label("line")
-    lines = select(line).select_from(inner).subquery("lines")
-    return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines)
+    inner = rows.with_only_columns(*(_column(name, kind, extract.texts) for name in extract.columns)).subquery("u")
+    line: ColumnElement[str] = literal_column(sql.line(extract.form, extract.columns, kind, extract.texts))
+    lines = select(line.label("line")).select_from(inner)
+    if kind == "sqlite" and any(name.startswith(OWN) for name in extract.columns):
+        lines = lines.limit(-1)  # or it would take each own field out of the JSON wherever the line names it
+    return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines.subquery("lines"))
+
+
+def _column(name: str, kind: Kind, texts: frozenset[str]) -> ColumnElement[Any]:
+    own = name.startswith(OWN)
+    return literal_column(sql.own_value(name, kind, texts)).label(name) if own else User.__table__.c[name]
 
 
 @lru_cache(maxsize=256)

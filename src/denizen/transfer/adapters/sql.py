@@ -36,7 +36,7 @@ def line(form: Format, columns: Sequence[str], kind: Kind, texts: frozenset[str]
     if form == "ndjson" and kind == "sqlite":
         members = ", ".join(f"'{name}', {_json_value(name)}" for name in columns)
         return f"json_object({members}) || char(10)"
-    values = [_own_value(name, kind, texts) if name.startswith(OWN) else _value(name, kind) for name in columns]
+    values = [_value(name, kind) for name in columns]
     if form == "csv":
         chosen = TEXTS | texts
         shown = [_cell(name, value, kind, chosen) for name, value in zip(columns, values, strict=True)]
@@ -45,6 +45,20 @@ def line(form: Format, columns: Sequence[str], kind: Kind, texts: frozenset[str]
     members = ",".join(f'"{name}":{quote.get(name, "")}{_PLACE}{quote.get(name, "")}' for name in columns)
     shown = [_json_text(name, value) for name, value in zip(columns, values, strict=True)]
     return _joined(f"{{{members}}}\n", shown, kind)
+
+
+def own_value(column: str, kind: Kind, texts: frozenset[str]) -> str:
+    """Give the expression of an own field for the column of `u` that has its name: text where it is one of `texts`, and
+    JSON of others; NULL where there is none, or `null`.
+    """
+    profile, name = "denizen_users.profile", column.removeprefix(OWN)
+    if kind == "postgresql":
+        return f"{profile} ->> '{name}'" if column in texts else f"nullif(CAST({profile} -> '{name}' AS text), 'null')"
+    if column in texts:
+        return f"json_extract({profile}, '$.{name}')"
+    # Of several paths it gives an array, of JSON as it is stored: alone, `true` would be 1, and a number lose digits.
+    both = f"json_extract({profile}, '$.{name}', '$[0]')"  # `[0.1,null]`
+    return f"nullif(substr({both}, 2, length({both}) - 7), 'null')"
 
 
 def all_lines(kind: Kind) -> str:
@@ -60,22 +74,11 @@ def _value(name: str, kind: Kind) -> str:
         return "CASE WHEN u.is_active THEN 'true' ELSE 'false' END"
     if kind == "postgresql" and name in _TIMES:
         return f"""to_char(timezone('UTC', u.{name}), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    if name.startswith(OWN):
+        return f'u."{name}"'
     if kind == "postgresql" and name in {"id", "version", "profile"}:
         return f"CAST(u.{name} AS text)"
     return f"u.{name}"
-
-
-def _own_value(column: str, kind: Kind, texts: frozenset[str]) -> str:
-    """Give an own field as text, or as JSON; NULL where there is none, or `null`."""
-    name = column.removeprefix(OWN)
-    if kind == "postgresql":
-        found = f"u.profile ->> '{name}'" if column in texts else f"CAST(u.profile -> '{name}' AS text)"
-        return f"({found})" if column in texts else f"nullif({found}, 'null')"
-    if column in texts:
-        return f"json_extract(u.profile, '$.{name}')"
-    # Of several paths it gives an array, of JSON as it is stored: alone, `true` would be 1, and a number lose digits.
-    both = f"json_extract(u.profile, '$.{name}', '$[0]')"  # `[0.1,null]`
-    return f"nullif(substr({both}, 2, length({both}) - 7), 'null')"
 
 
 def _json_value(name: str) -> str:
