@@ -8,11 +8,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, RootModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic_core import to_json
+from pydantic_core import SchemaSerializer, SchemaValidator, to_json
+from pydantic_core.core_schema import definitions_schema
 
 from denizen.core.errors import FieldError
 from denizen.core.json import JsonRefused, read_json
@@ -43,7 +44,7 @@ def load_profile(setting: str) -> Profile:
     if setting.endswith(".json"):
         return profile_of_schema(_read_schema(Path(setting)))
     module_name, _, name = setting.partition(":")
-    if not name:
+    if not (module_name and name):
         raise ValueError("is written module:Class, such as app.models:Profile, or is a file whose name ends in .json.")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` and Uvicorn look for an application
@@ -76,10 +77,8 @@ def profile_of_model(model: Any) -> Profile:
         raise ValueError(
             f"{model.__name__} writes fields under other names than it reads. Give each one `alias`, or none."
         )
-    adapters = {
-        (field.validation_alias if isinstance(field.validation_alias, str) else name): TypeAdapter[Any](
-            Annotated[field.annotation, field]  # type: ignore[arg-type]  # known at run time alone
-        )
+    fields = {
+        (field.validation_alias if isinstance(field.validation_alias, str) else name): _OneField.of(model, name)
         for name, field in model.model_fields.items()
     }
     computed = set(model.model_computed_fields)
@@ -93,13 +92,46 @@ def profile_of_model(model: Any) -> Profile:
         return found
 
     def parse_one(name: str, value: Any) -> Any:
-        adapter = adapters[name]
         try:
-            return adapter.dump_python(adapter.validate_json(to_json(value)), mode="json")
+            return fields[name].parse(value)
         except ValidationError as error:
             raise _refusal(error, name) from None
 
     return Profile(model.__name__, schema, shown, _fields(schema), takes_others, parse, parse_one)
+
+
+class _OneField:
+    """One field of a model by itself: with its own validators and its own form in JSON, and without the model's, which
+    judge several at once.
+    """
+
+    def __init__(self, schema: Any, config: Any) -> None:
+        self._validator = SchemaValidator(schema, config)
+        self._serializer = SchemaSerializer(schema, config)
+
+    @classmethod
+    def of(cls, model: type[BaseModel], name: str) -> _OneField:
+        """Take it out of what Pydantic has made of the model."""
+        schema: Any = model.__pydantic_core_schema__
+        definitions: list[Any] = []
+        config = None
+        while schema["type"] != "model-fields":
+            definitions = schema.get("definitions", definitions)
+            config = schema.get("config", config)
+            if schema["type"] == "definition-ref":
+                schema = next(each for each in definitions if each["ref"] == schema["schema_ref"])
+            else:
+                schema = schema["schema"]
+        found = schema["fields"][name]["schema"]
+        return cls(definitions_schema(found, definitions) if definitions else found, config)
+
+    def parse(self, value: Any) -> Any:
+        """Give a value as it is stored.
+
+        Raises:
+            ValidationError: it can be none.
+        """
+        return self._serializer.to_python(self._validator.validate_json(to_json(value)), mode="json", by_alias=True)
 
 
 def _said(error: Exception) -> str:
@@ -134,6 +166,8 @@ def profile_of_schema(schema: Any) -> Profile:
         raise ValueError(f"is no valid JSON Schema: {error.message} (at {error.json_path}).") from None
     if foreign := [text for text in _references(schema) if not text.startswith("#")]:
         raise ValueError(f"refers to {foreign[0]}: a schema here refers to its own `$defs` alone.")
+    if lost := [text for text in _references(schema) if not _is_there(text, schema)]:
+        raise ValueError(f"refers to {lost[0]}, which it does not have.")
     takes_others = schema.get("additionalProperties", False) is not False
     whole = {"type": "object", "additionalProperties": False, **schema}
     fields = _fields(whole)
@@ -167,6 +201,22 @@ def _references(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list):
         for each in schema:
             yield from _references(each)
+
+
+def _is_there(reference: str, schema: Any) -> bool:
+    """Whether a JSON pointer means something; an anchor, which is none, is left to `jsonschema`."""
+    if reference not in {"#", ""} and not reference.startswith("#/"):
+        return True
+    found = schema
+    for part in reference.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        elif isinstance(found, Mapping) and name in found:
+            found = found[name]
+        else:
+            return False
+    return True
 
 
 def _schema_error(error: Any, *within: str) -> FieldError:

@@ -181,7 +181,8 @@ class Profile:
                 del values[name]
         found = self.parse(values)
         if len(_encode(found).encode()) > MAX_PROFILE_SIZE:
-            raise ProfileInvalid(f"profile: takes more than {MAX_PROFILE_SIZE // 1024} KiB.", field="profile")
+            sentence = f"takes more than {MAX_PROFILE_SIZE // 1024} KiB"
+            raise ProfileInvalid.because([FieldError("profile", "too_large", sentence)])
         return found
 
     def _check_names(self, given: Mapping[str, Any], *, by_owner: bool) -> None:

@@ -293,9 +293,12 @@ def merged(old: Account, row: Account, profile: Profile | None, *, at: str) -> A
         for column in _SETS.get(name, ())
         if (value := getattr(row, column)) != getattr(old, column)
     }
-    if row.own:
+    if row.own is not None:
         stored = json.loads(old.profile)
-        own = changed_profile(profile, stored, row.own, by_owner=False)
+        if row.own or stored:
+            own = changed_profile(profile, stored, row.own, by_owner=False)
+        else:  # as an export has who got none yet: by now there may be defaults
+            own = new_profile(profile, None, by_owner=False)
         if _plain(own) != _plain(stored):
             values |= {"profile": write_json(own), "own": own}
     if not values:
