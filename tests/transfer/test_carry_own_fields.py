@@ -272,6 +272,25 @@ async def test_without_own_fields_there_are_none(settings: Settings) -> None:
         await accounts.close()
 
 
+class Easy(BaseModel):
+    level: int = 0
+
+
+async def test_an_export_that_goes_in_again_brings_the_defaults_of_new_fields(
+    accounts: Accounts, settings: Settings
+) -> None:
+    await bring(accounts, "username\nada\n")
+    exported = await take_out(accounts)
+    later = assemble(settings.model_copy(update={"profile": f"{__name__}:{Easy.__name__}"}), (), hasher=NullHasher())
+    try:
+        results = [await bring(later, exported, form="ndjson", mode="upsert") for _ in range(2)]
+
+        assert [[result.outcome for result in each] for each in results] == [["updated"], ["unchanged"]]
+        assert await profiles(later) == {"ada": {"level": 0}}
+    finally:
+        await later.close()
+
+
 async def test_other_own_fields_are_another_import(accounts: Accounts) -> None:
     class More(Staff):
         shoe: int = 42

@@ -293,14 +293,9 @@ def merged(old: Account, row: Account, profile: Profile | None, *, at: str) -> A
         for column in _SETS.get(name, ())
         if (value := getattr(row, column)) != getattr(old, column)
     }
-    if row.own is not None:
-        stored = json.loads(old.profile)
-        if row.own or stored:
-            own = changed_profile(profile, stored, row.own, by_owner=False)
-        else:  # as an export has who got none yet: by now there may be defaults
-            own = new_profile(profile, None, by_owner=False)
-        if _plain(own) != _plain(stored):
-            values |= {"profile": write_json(own), "own": own}
+    own = _own_of(old, row, profile)
+    if own is not None:
+        values |= {"profile": write_json(own), "own": own}
     if not values:
         return old
     if "email_key" in values:  # nobody has proved the new one, but where the row says so
@@ -315,6 +310,20 @@ def merged(old: Account, row: Account, profile: Profile | None, *, at: str) -> A
     if values.keys().isdisjoint(_FOUND_BY):
         return new
     return new._replace(found_by=search_text(new.username, new.email, new.full_name, new.external_id))
+
+
+def _own_of(old: Account, row: Account, profile: Profile | None) -> dict[str, Any] | None:
+    """Give the own fields of an account after a row; `None` where they stay as they are."""
+    if row.own is None:
+        return None
+    stored = json.loads(old.profile)
+    if row.own:
+        own = changed_profile(profile, stored, row.own, by_owner=False)
+    elif not stored:  # as an export has somebody who got none: there may be defaults by now
+        own = new_profile(profile, None, by_owner=False)
+    else:
+        return None
+    return None if _plain(own) == _plain(stored) else own
 
 
 def with_own(account: Account, own: dict[str, Any]) -> Account:
