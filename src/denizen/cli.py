@@ -43,6 +43,7 @@ GROUPS = {
     "users": "Create, find, change and delete accounts; bring them in and take them out.",
     "roles": "Define roles, give and take them.",
     "search": "Check the search index, and rebuild it.",
+    "profiles": "Check what accounts are found by of their own fields, and mend it.",
     "keys": "Make, list and revoke API keys.",
     "invitations": "Invite people, look at invitations, take them back.",
     "sessions": "Look at sign-ins, and end them.",
