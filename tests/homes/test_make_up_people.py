@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from pydantic import BaseModel
 
 from denizen import Db, Settings, install, remote
 from denizen.core.home import homes_of
 from denizen.core.ids import new_id
+from denizen.core.profiles import ProfileInvalid
 from denizen.testing import Clock, FakeHome, NullHasher, faked, letters, make_person, make_settings
 from tests.homes.sample import make_app
 
@@ -85,6 +87,29 @@ async def test_a_key_goes_alone_and_an_account_with_its_keys() -> None:
     accounts.remove(operator)
     accounts.remove(ada)
     assert await statuses() == [401, 401, 401, 401]
+
+
+class Staff(BaseModel):
+    department: str
+    level: int | None = None
+
+
+async def test_people_have_own_fields(settings: Settings) -> None:
+    app = make_app()
+    install(app, settings=settings, hasher=NullHasher(), profile=Staff)
+
+    with faked(app) as accounts:
+        ada = accounts.make_person(profile={"department": "sales"})
+        accounts.change(ada, profile={"level": 7})
+        told = await accounts.find_user(ada.caller)
+        with pytest.raises(ProfileInvalid):
+            accounts.make_person(profile={"level": 7})
+
+        assert told is not None
+        assert told["profile"] == {"department": "sales", "level": 7}
+    anybody = FakeHome().make_person(profile={"shoe": 42})
+    assert anybody.user is not None
+    assert anybody.user.profile == {"shoe": 42}
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from denizen.core.auth import Caller
+from denizen.core.profiles import Profile
 
 INSTALL = "denizen_install"
 """The key of `AsyncSession.info` under which stands the install that a session belongs to; see `Accounts.adopt`."""
@@ -57,6 +58,11 @@ class Install(Protocol):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Who is told every event."""
+        ...
+
+    @property
+    def profile(self) -> Profile | None:
+        """The own fields of its accounts."""
         ...
 
     @property
@@ -107,6 +113,15 @@ async def guard(db: AsyncSession, caller: Caller | None, user_ids: Sequence[UUID
         return
     for each in _install_of(db, "a change").guards:
         await each(db, caller, others)
+
+
+def profile_of(db: AsyncSession) -> Profile | None:
+    """Give the own fields that accounts have in the install that `db` belongs to.
+
+    Raises:
+        LookupError, TypeError: as `record`.
+    """
+    return _install_of(db, "it").profile
 
 
 def check_session(db: object) -> None:

@@ -191,11 +191,16 @@ def invalid(found: Sequence[Any]) -> Invalid:
     Args:
         found: the dictionaries of `ValidationError.errors()`, with FastAPI's `("body", ...)` in front of the place.
     """
-    errors = [_field_error(item) for item in found[:_LISTED]]
+    errors = field_errors(found)
     if len(found) == 1:
         first = errors[0]
         return Invalid(f"{first.field}: {first.message}.", field=first.field, errors=errors)
     return Invalid(f"{len(found)} fields are not valid.", errors=errors)
+
+
+def field_errors(found: Sequence[Any]) -> list[FieldError]:
+    """Say the same field by field; of very many the first."""
+    return [_field_error(item) for item in found[:_LISTED]]
 
 
 _OUR_WORDS: Final = {

@@ -22,6 +22,7 @@ from denizen.core.errors import (
 )
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.problems import responses
+from denizen.core.profiles import ProfileInvalid
 from denizen.core.routing import Router, Stream
 from denizen.directory.errors import ListingUnsupported
 from denizen.idempotency.deps import REFUSALS, REPLAYED
@@ -137,6 +138,7 @@ async def _bytes_of(parts: AsyncGenerator[Part]) -> AsyncGenerator[bytes]:
             RepeatedParameter,
             EmailInvalid,
             UsernameInvalid,
+            ProfileInvalid,
             ListingUnsupported,
             Unavailable,
         ),
@@ -149,7 +151,8 @@ async def export_users(
     if query.with_hashes:
         caller.must(Scope.USERS_HASHES)
     form = query.format or accepted_form(request.headers.get("accept", ""))
-    parts = take_out(accounts.database, plan_export(query, form, with_hashes=query.with_hashes))
+    extract = plan_export(query, form, with_hashes=query.with_hashes, profile=accounts.profile)
+    parts = take_out(accounts.database, extract)
     name = f"users-{at:%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept", "Cache-Control": "no-store"}
     return await Stream.of(_bytes_of(parts), headers={**headers, "Content-Type": _MEDIA[form]})
