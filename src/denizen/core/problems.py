@@ -362,10 +362,8 @@ def _methods_at(request: Request) -> set[str]:
 
 
 ANY: Final = (Invalid, kinds.UnknownParameter, kinds.Unavailable)
-"""What any route may refuse."""
-
 WRITING: Final = (*ANY, kinds.StorageFull)
-"""The same of one that writes."""
+"""What any route may refuse, and what one may that writes."""
 
 
 def responses(*errors: type[DenizenError]) -> dict[int | str, dict[str, Any]]:

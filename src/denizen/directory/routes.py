@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
+from denizen.core.auth import AUTH
 from denizen.core.deps import CanReadUsers, Here, Reads
-from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, UnknownParameter
+from denizen.core.errors import RepeatedParameter
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, responses
 from denizen.core.profiles import ProfileInvalid
 from denizen.core.routing import Router
 from denizen.directory import service
@@ -20,8 +20,6 @@ from denizen.users.schemas import UserRead, dump_users
 
 router = Router(tags=["users"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
-_ANY = (Invalid, UnknownParameter, Unavailable)
 _NAMES = (EmailInvalid, UsernameInvalid)
 
 
@@ -42,7 +40,7 @@ _NAMES = (EmailInvalid, UsernameInvalid)
             }
         },
         **responses(
-            *_AUTH, *_ANY, RepeatedParameter, *_NAMES, ProfileInvalid, ListingUnsupported, SearchInvalid, CursorInvalid
+            *AUTH, *ANY, RepeatedParameter, *_NAMES, ProfileInvalid, ListingUnsupported, SearchInvalid, CursorInvalid
         ),
     },
 )

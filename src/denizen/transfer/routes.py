@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, Scope, ScopeMissing
+from denizen.core.auth import (
+    AUTH,
+    Caller,
+    CredentialsInvalid,
+    CredentialsMissing,
+    NotWhileImpersonating,
+    Scope,
+    ScopeMissing,
+)
 from denizen.core.deps import CanImportUsers, Here, Now, requires
 from denizen.core.errors import (
     Invalid,
@@ -44,7 +52,6 @@ from denizen.transfer.service import plan_export
 
 router = Router(tags=["users"])
 
-_AUTH: Final = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _ANY: Final = (Invalid, UnknownParameter, RepeatedParameter, Unavailable, StorageFull)
 _FILE: Final = (
     HeaderMissing, ColumnUnknown, ColumnRepeated, ColumnMissing, EncodingUnsupported, FormatUnknown, MappingInvalid,
@@ -69,7 +76,7 @@ _LOCATION: Final = {"Location": {"schema": {"type": "string"}, "description": "T
     openapi_extra=_BODY,
     responses={
         200: LINES | {"headers": _LOCATION | REPLAYED},
-        **responses(*_AUTH, NotWhileImpersonating, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
+        **responses(*AUTH, NotWhileImpersonating, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
     },
 )
 async def create_import(
