@@ -113,6 +113,9 @@ def test_change_keeps_what_it_does_not_name_and_drops_what_is_no_field_any_more(
     assert (found["department"], found.get("costCentre"), found["internal"]) == ("sales", None, True)
     assert "former" not in found
     assert faults(profile, {"department": None}, stored=stored) == ["profile.department"]
+    # Whoever sends back all that he read has set nothing.
+    assert profile.change(stored, {"costCentre": 8, "internal": True}, by_owner=True)["costCentre"] == 8
+    assert faults(profile, {"internal": False}, stored=stored, by_owner=True) == ["profile.internal"]
     # An account of before the field was required stays readable, and its next change has to give it.
     assert faults(profile, {"costCentre": 1}, stored={"former": "x"}) == ["profile.department"]
 

@@ -167,12 +167,12 @@ class Profile:
         Args:
             stored: before; `{}` for a new account.
             given: the fields that are set, as JSON has them.
-            by_owner: whether somebody sets his own, or signs up.
+            by_owner: whether somebody sets his own, or signs up. What is read-only he may send back as it is.
 
         Raises:
             ProfileInvalid: with every field at fault.
         """
-        self._check_names(given, by_owner=by_owner)
+        self._check_names(stored, given, by_owner=by_owner)
         kept = {name: value for name, value in stored.items() if name in self.fields or self.takes_others}
         values = {**kept, **given}
         for name, value in given.items():
@@ -185,13 +185,13 @@ class Profile:
             raise ProfileInvalid.because([FieldError("profile", "too_large", sentence)])
         return found
 
-    def _check_names(self, given: Mapping[str, Any], *, by_owner: bool) -> None:
+    def _check_names(self, stored: Mapping[str, Any], given: Mapping[str, Any], *, by_owner: bool) -> None:
         errors = []
         for name, value in given.items():
             field = self.fields.get(name)
             if field is None and not (self.takes_others and is_field_name(name)):
                 errors.append(fault(name, "extra_forbidden", "Accounts have no such field here"))
-            elif field is not None and field.read_only and by_owner:
+            elif field is not None and field.read_only and by_owner and not _is_there(stored, name, value):
                 errors.append(fault(name, "read_only", "Is set by others, with the permission users:write"))
             elif not all(map(is_storable, _texts(value))):
                 sentence = "must not contain U+0000 or half of a surrogate pair"
@@ -283,6 +283,10 @@ def kinds_in(schema: Any, definitions: Mapping[str, Any]) -> frozenset[str]:
     return kinds
 
 
+def _is_there(stored: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in stored and stored[name] == value and kind_of(stored[name]) == kind_of(value)
+
+
 def _texts(value: Any) -> list[str]:
     """Give every string of a JSON value, the keys of its objects too."""
     found, waiting = list[str](), [value]
@@ -293,7 +297,7 @@ def _texts(value: Any) -> list[str]:
             case dict() as members:
                 found += members
                 waiting += members.values()
-            case list() as items:
+            case list() | tuple() as items:
                 waiting += items
     return found
 

@@ -98,6 +98,7 @@ def _create_users() -> None:
             ["profile"],
             postgresql_using="gin",
             postgresql_ops={"profile": "jsonb_path_ops"},
+            postgresql_with={"gin_pending_list_limit": 512},
             postgresql_where=sa.text("profile <> '{}'"),
         )
 
