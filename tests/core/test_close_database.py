@@ -47,15 +47,20 @@ async def own(database: Database) -> AsyncIterator[Database]:
     await own.close()
 
 
+def threads_beside(others: set[threading.Thread]) -> list[str]:
+    return [each.name for each in set(threading.enumerate()) - others if each.name.startswith("denizen-")]
+
+
 @pytest.fixture
 def left(own: Database, request: pytest.FixtureRequest) -> Left:
     """Ask what is still open: files and threads of this process, or sessions on the server."""
 
     path = str(Path(str(own.url.database)).resolve())
+    of_others = set(threading.enumerate())  # an install of an earlier test that was not closed may have some
 
     async def in_process() -> list[object]:
         files = [each.path for each in psutil.Process().open_files() if each.path.startswith(path)]
-        return [*files, *(each.name for each in threading.enumerate() if each.name.startswith("denizen-"))]
+        return [*files, *threads_beside(of_others)]
 
     async def on_server() -> list[object]:
         server: Postgres = request.getfixturevalue("postgres")
@@ -215,6 +220,7 @@ async def test_a_long_statement_does_not_hold_up_the_end(own: Database, left: Le
 
 def test_a_loop_that_ends_while_it_opens_leaves_nothing_open(database_url: str) -> None:
     """`asyncio.run` cancels what is left over at its end, an opening too."""
+    of_others = set(threading.enumerate())
     for steps in (0, 1, 3, 10):
         own = Database(database_url)
 
@@ -225,7 +231,7 @@ def test_a_loop_that_ends_while_it_opens_leaves_nothing_open(database_url: str) 
             using.add_done_callback(lambda task: task.cancelled() or task.exception())
 
         asyncio.run(begin())
-        assert [each.name for each in threading.enumerate() if each.name.startswith("denizen-")] == []
+        assert threads_beside(of_others) == []
         asyncio.run(own.close())
     gc.collect()  # a connection that was forgotten warns, which is an error here
 
