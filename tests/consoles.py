@@ -1,0 +1,54 @@
+"""What a page shows of a terminal, done as it stands there: each command in one shell, and what it says compared."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"\s+# .*$")
+MARK = "--- said by the command above ---"
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Give the fenced blocks of a page, each with its language, in their order."""
+    return BLOCK.findall(page)
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Give the commands of a terminal's block, each with what is shown below it."""
+    found: list[tuple[str, str]] = []
+    for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = each.splitlines()
+        length = next(number for number, line in enumerate(lines, 1) if not line.endswith("\\"))
+        found.append(("\n".join(lines[:length]), "\n".join(lines[length:]).strip()))
+    return found
+
+
+def follow(block: str, folder: Path, environment: Mapping[str, str], *, timeout: float = 100) -> None:
+    """Run the commands of a block in one shell, each of which has to succeed and to say what is shown.
+
+    `...` in what is shown stands for anything; white space differs from terminal to terminal.
+    """
+    steps = commands(block)
+    script = "\n".join(f"{command}\necho; echo '{MARK}'" for command, _ in steps)
+    ran = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    for (command, shown), said in zip(steps, ran.stdout.split(MARK), strict=False):
+        assert re.fullmatch(_pattern(shown), " ".join(said.split())) or not shown, f"{command}\n{said}"
+
+
+def _pattern(shown: str) -> str:
+    words = " ".join(shown.split())
+    return ".*?".join(re.escape(part.strip()) + r"\s*" for part in words.split("..."))
