@@ -7,14 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.consoles import blocks, commands, follow
+from tests.consoles import blocks, commands, follow, serving
 from tests.postgres import Postgres
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notes"
@@ -69,29 +66,6 @@ def test_its_page_can_be_followed(copy: Path, environment: dict[str, str]) -> No
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    running = subprocess.Popen(
-        ["make", "run", f"ARGS=--port {port}"],
-        cwd=copy,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        wait_until(lambda: httpx.get(f"{url}/docs").status_code == 200, running)
+    with serving() as serve:
+        serve(["make", "run", f"ARGS=--port {port}"], copy, environment, f"{url}/docs")
         follow(session.replace("http://127.0.0.1:8000", url), copy, environment)
-    finally:
-        running.terminate()
-        running.communicate(timeout=20)
-
-
-def wait_until(answers: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers, which has ended if it never will."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        assert running.poll() is None, running.communicate()
-        try:
-            if answers():
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the server does not answer")
