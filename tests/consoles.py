@@ -32,7 +32,7 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def follow(block: str, folder: Path, environment: Mapping[str, str], *, timeout: float = 100) -> None:
-    """Run the commands of a block in one shell, each of which has to succeed and to say, among other things, what is shown.
+    """Run the commands of a block in one shell. Each has to succeed, and to say what is shown, among other things.
 
     `...` in what is shown stands for anything; white space differs from terminal to terminal.
     """
