@@ -128,7 +128,8 @@ async def list_shares(user: CurrentUser, db: ReadDb, note_id: Id) -> Sequence[Sh
 @router.delete("/notes/{note_id}/shares/{user_id}", status_code=204)
 async def stop_sharing(user: CurrentUser, db: Db, note_id: Id, user_id: UUID) -> None:
     """Share a note of yours with somebody no more, or want one no more that is shared with you."""
-    await crud.lock_note(db, note_id, owner_id=None if user_id == user.id else user.id)
+    if user_id != user.id:
+        await crud.lock_note(db, note_id, owner_id=user.id)
     await crud.delete_share(db, note_id, user_id)
 
 
