@@ -55,6 +55,15 @@ class Databases:
             with contextlib.suppress(psutil.NoSuchProcess):  # a backend that ended meanwhile
                 process.cpu_affinity(list(CORES) if over_all else [CORES[1]])
 
+    @contextlib.contextmanager
+    def on_all_cores(self) -> Iterator[None]:
+        """Let the server run on all cores meanwhile."""
+        self.spread(over_all=True)
+        try:
+            yield
+        finally:
+            self.spread(over_all=False)
+
     def settle(self, name: str) -> None:
         """Do what autovacuum does in the minutes after a bulk load, so that both peers are measured after it."""
         if self._postgres is not None:

@@ -7,6 +7,7 @@ import sys
 from statistics import median
 
 from .contenders import Denizen
+from .databases import Databases
 from .figures import Figure, at_least, at_most
 from .plan import Plan
 from .processes import MIB, run
@@ -16,29 +17,31 @@ MEMORY_TARGET = at_most(150)
 FORMS = ("csv", "ndjson")
 
 
-def measure_export(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
+def measure_export(plan: Plan, databases: Databases, denizen: Denizen) -> list[Figure]:
     """Take everybody out, in turn with the bare driver; the median round of each counts. Both may use all cores, and so
     may PostgreSQL: an export reads several parts at once.
 
     Of a command's seconds those are taken off that the same command needs for nobody: a start is a matter of its own,
     and most of the time for a small table.
     """
+    title = databases.title
     plan.tell(f"{title}: exporting {plan.rounds} times beside the bare driver")
     bare, start = list[float](), list[float]()
     whole: dict[str, list[float]] = {form: [] for form in FORMS}
     rows, peak = 0, 0
-    for _ in range(plan.rounds):
-        rows, seconds = take_out_barely(denizen)
-        bare.append(seconds)
-        start.append(
-            denizen.run(
-                "users", "export", "-o", str(denizen.folder / "nobody"), "--username", "nobody", pinned=False
-            ).seconds
-        )
-        for form in FORMS:
-            done = denizen.run("users", "export", "-o", str(denizen.folder / f"out.{form}"), pinned=False)
-            whole[form].append(done.seconds)
-            peak = max(peak, done.peak_bytes)
+    with databases.on_all_cores():
+        for _ in range(plan.rounds):
+            rows, seconds = take_out_barely(denizen)
+            bare.append(seconds)
+            start.append(
+                denizen.run(
+                    "users", "export", "-o", str(denizen.folder / "nobody"), "--username", "nobody", pinned=False
+                ).seconds
+            )
+            for form in FORMS:
+                done = denizen.run("users", "export", "-o", str(denizen.folder / f"out.{form}"), pinned=False)
+                whole[form].append(done.seconds)
+                peak = max(peak, done.peak_bytes)
     figures = [Figure(f"bare export of {rows:,} people", title, rows / median(bare), "rows/s")]
     for form, seconds_each in whole.items():
         rate = rows / (median(seconds_each) - median(start))

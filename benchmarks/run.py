@@ -50,7 +50,7 @@ def measure_denizen(plan: Plan, databases: Databases, denizen: Denizen, results:
         (("search",), lambda: measure_search(plan, databases, denizen.url, users=plan.many)),
         (("signing",), lambda: measure_signing(plan, databases, denizen)),
         (("embedding",), lambda: measure_embedding(plan, title, denizen.url)),
-        (("export",), lambda: on_all_cores(databases, lambda: measure_export(plan, title, denizen))),
+        (("export",), lambda: measure_export(plan, databases, denizen)),
     )
     for parts, step in steps:
         if plan.wants(*parts):
@@ -109,15 +109,6 @@ def fill_up(plan: Plan, title: str, denizen: Denizen) -> list[Figure]:
     """Import people until there are as many as the last page and searches are measured among."""
     more = plan.many - plan.users
     return measure_import(plan, title, denizen, more, start=plan.users) if more > 0 else []
-
-
-def on_all_cores(databases: Databases, measure_it: Callable[[], list[Figure]]) -> list[Figure]:
-    """Measure something while PostgreSQL may use every core."""
-    databases.spread(over_all=True)
-    try:
-        return measure_it()
-    finally:
-        databases.spread(over_all=False)
 
 
 def measure_with_server(denizen: Denizen, measure_it: Callable[[], list[Figure]]) -> list[Figure]:

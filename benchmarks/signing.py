@@ -38,7 +38,7 @@ def measure_signing(plan: Plan, databases: Databases, denizen: Denizen) -> list[
     """Measure all of it; Denizen's database is filled and its server is down."""
     title = databases.title
     bearers = DenizenBearers(denizen)
-    with up(bearers, pinned=False):
+    with databases.on_all_cores(), up(bearers, pinned=False):
         bearers.prepare()
         figures = [*measure_sign_ins(plan, title, bearers), *measure_waiting(plan, title, bearers)]
     plan.tell(f"{title}: filling fastapi-users with {plan.users:,} people")

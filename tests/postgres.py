@@ -285,6 +285,32 @@ class Postgres:
         raise PostgresFailed(f"PostgreSQL was not ready in time:\n{self.log()[-2000:]}")
 
 
+class Standby(Postgres):
+    """A server that follows another one, until it is promoted.
+
+    Args:
+        primary: which; it was made with `{"wal_level": "replica", "max_wal_senders": "4"}`.
+    """
+
+    def __init__(self, primary: Postgres) -> None:
+        self._primary = primary
+        super().__init__(durable=True)
+        self.password = primary.password
+
+    def promote(self) -> None:
+        """Let it take over; it writes from then on."""
+        self.execute("SELECT pg_promote()")
+
+    def _initialise(self) -> None:
+        """Copy the primary, and what it writes meanwhile."""
+        command = [str(self._bin / "pg_basebackup"), "--pgdata", str(self._data), "--write-recovery-conf"]
+        command += ["--checkpoint=fast", "--no-sync", "--dbname", self._primary.url()]
+        process = self._spawn(command, subprocess.PIPE)
+        output, _ = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise PostgresFailed(f"pg_basebackup failed:\n{output.decode(errors='replace')}")
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 

@@ -29,12 +29,12 @@ from denizen.core.auth import (
 )
 from denizen.core.cookies import CsrfFailed
 from denizen.core.deps import Db, Here, Now, OptionalCaller
-from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
+from denizen.core.errors import TooMany
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid
 from denizen.core.ids import parse_id
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms
 from denizen.onetime.errors import LinkInvalid
 from denizen.pages.deps import Page, language_of, page
@@ -46,8 +46,6 @@ from denizen.users.schemas import UserRead, dump_user
 
 router = Router(tags=["account"])
 
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
 _PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual, HashingBusy)
 _OWN = (CredentialsMissing, CredentialsInvalid, CsrfFailed, SessionNeeded, NotWhileImpersonating)
 
@@ -70,7 +68,7 @@ def _address(request: Request) -> str | None:
 
 def _shown(title: str) -> dict[str, Any]:
     """Give what a page's route has in common with the others."""
-    return {"summary": title, "response_class": HTMLResponse, "responses": responses(LinkInvalid, *_ANY)}
+    return {"summary": title, "response_class": HTMLResponse, "responses": responses(LinkInvalid, *ANY)}
 
 
 # ----------------------------------------------------------------------------------------------------------- an address
@@ -82,7 +80,7 @@ def _shown(title: str) -> dict[str, Any]:
     response_model=Accepted,
     operation_id="request_verify_token",
     summary="Ask for a link that proves an address",
-    responses=responses(EmailInvalid, EmailMissing, CredentialsInvalid, CsrfFailed, TooMany, *_WRITING),
+    responses=responses(EmailInvalid, EmailMissing, CredentialsInvalid, CsrfFailed, TooMany, *WRITING),
     openapi_extra={"security": [{}]},  # beside the sign-in: credentials are optional
 )
 @with_forms
@@ -109,7 +107,7 @@ async def show_verify_page(accounts: Here, at: Now, shown: VerifyPage, token: Li
     response_model=UserRead,
     operation_id="verify_email",
     summary="Prove an address",
-    responses=responses(LinkInvalid, *_PASSWORD, *_WRITING),
+    responses=responses(LinkInvalid, *_PASSWORD, *WRITING),
 )
 @with_forms
 async def verify_email(accounts: Here, shown: VerifyPage, db: Db, at: Now, data: Proof) -> Response:
@@ -129,7 +127,7 @@ async def verify_email(accounts: Here, shown: VerifyPage, db: Db, at: Now, data:
     response_model=Accepted,
     operation_id="forgot_password",
     summary="Ask for a link for a new password",
-    responses=responses(EmailInvalid, TooMany, *_WRITING),
+    responses=responses(EmailInvalid, TooMany, *WRITING),
 )
 @with_forms
 async def forgot_password(request: Request, accounts: Here, data: EmailAsked) -> Response:
@@ -154,7 +152,7 @@ async def show_reset_page(accounts: Here, at: Now, shown: ResetPage, token: Link
     response_model=UserRead,
     operation_id="reset_password",
     summary="Set a new password",
-    responses=responses(LinkInvalid, *_PASSWORD, *_WRITING),
+    responses=responses(LinkInvalid, *_PASSWORD, *WRITING),
 )
 @with_forms
 async def reset_password(
@@ -170,7 +168,7 @@ async def reset_password(
     status_code=204,
     operation_id="change_password",
     summary="Change your password",
-    responses=responses(*_OWN, SignInFailed, ReauthenticationNeeded, TooMany, *_PASSWORD, *_WRITING),
+    responses=responses(*_OWN, SignInFailed, ReauthenticationNeeded, TooMany, *_PASSWORD, *WRITING),
 )
 async def change_password(
     request: Request, accounts: Here, caller: OwnSession, db: Db, at: Now, data: PasswordChange
@@ -196,7 +194,7 @@ async def change_password(
         NotWhileImpersonating,
         UserNotFound,
         EmailMissing,
-        *_WRITING,
+        *WRITING,
     ),
 )
 async def send_password_link(
@@ -219,7 +217,7 @@ async def send_password_link(
     response_model=Accepted,
     operation_id="change_email",
     summary="Ask for another address",
-    responses=responses(*_OWN, ReauthenticationNeeded, EmailInvalid, TooMany, *_WRITING),
+    responses=responses(*_OWN, ReauthenticationNeeded, EmailInvalid, TooMany, *WRITING),
 )
 async def change_email(request: Request, accounts: Here, caller: FreshSession, data: EmailAsked) -> Response:
     """Send a link to the new address. Nothing changes before it is opened; the answer is the same for all addresses."""
@@ -243,7 +241,7 @@ async def show_confirm_page(accounts: Here, at: Now, shown: ConfirmPage, token: 
     response_model=UserRead,
     operation_id="confirm_email",
     summary="Confirm another address",
-    responses=responses(LinkInvalid, EmailTaken, *_PASSWORD, *_WRITING),
+    responses=responses(LinkInvalid, EmailTaken, *_PASSWORD, *WRITING),
 )
 @with_forms
 async def confirm_email(request: Request, accounts: Here, shown: ConfirmPage, db: Db, at: Now, data: Proof) -> Response:
@@ -268,7 +266,7 @@ async def show_undo_page(accounts: Here, at: Now, shown: UndoPage, token: LinkTo
     response_model=UserRead,
     operation_id="undo_email",
     summary="Undo a change of address",
-    responses=responses(LinkInvalid, EmailTaken, *_WRITING),
+    responses=responses(LinkInvalid, EmailTaken, *WRITING),
 )
 @with_forms
 async def undo_email(request: Request, accounts: Here, shown: UndoPage, db: Db, at: Now, data: Undoing) -> Response:
@@ -287,7 +285,7 @@ async def undo_email(request: Request, accounts: Here, shown: UndoPage, db: Db, 
     response_model=OwnData,
     operation_id="download_own_data",
     summary="Download all that is stored about you",
-    responses=responses(*_OWN, ReauthenticationNeeded, *_ANY),
+    responses=responses(*_OWN, ReauthenticationNeeded, *ANY),
 )
 async def download_own_data(accounts: Here, caller: FreshSession) -> Response:
     """Give everything that is stored about your account, but for passwords, tokens and their digests."""

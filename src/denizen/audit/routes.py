@@ -7,7 +7,7 @@ from pydantic_core import to_json
 
 from denizen.audit import service
 from denizen.audit.schemas import AuditQuery, AuditRead
-from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
+from denizen.core.auth import AUTH
 from denizen.core.deps import CanReadAudit, Here
 from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, UnknownParameter
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
@@ -15,8 +15,6 @@ from denizen.core.problems import responses
 from denizen.core.routing import Router
 
 router = Router(tags=["audit"])
-
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 
 
 @router.get(
@@ -26,7 +24,7 @@ _AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
     summary="Read what happened",
     responses={
         200: {"headers": NEXT_PAGE},
-        **responses(*_AUTH, Invalid, UnknownParameter, RepeatedParameter, CursorInvalid, Unavailable),
+        **responses(*AUTH, Invalid, UnknownParameter, RepeatedParameter, CursorInvalid, Unavailable),
     },
 )
 async def list_audit(

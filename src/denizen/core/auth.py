@@ -181,3 +181,10 @@ class Caller:
 def _listed(scopes: Iterable[str]) -> str:
     names = sorted(map(str, scopes))
     return f"the scope{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+AUTH: Final = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+"""What a route documents whose caller has to have a scope."""
+
+PERSON: Final = (CredentialsMissing, CredentialsInvalid, SessionNeeded)
+"""What a route documents whose caller has to be a person."""

@@ -97,6 +97,10 @@ def common_passwords() -> frozenset[str]:
     return frozenset(lists["passwords"])
 
 
+PASSWORD: Final = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
+"""What a route documents that takes a new password."""
+
+
 class PasswordPolicy:
     """What a password has to be.
 

@@ -332,6 +332,13 @@ def _methods_at(request: Request) -> set[str]:
 # ------------------------------------------------------------------------------------------------------- documentation
 
 
+ANY: Final = (Invalid, kinds.UnknownParameter, kinds.Unavailable)
+"""What any route may refuse."""
+
+WRITING: Final = (*ANY, kinds.StorageFull)
+"""The same of one that writes."""
+
+
 def responses(*errors: type[DenizenError]) -> dict[int | str, dict[str, Any]]:
     """Give a route's `responses=`: every error class with an example, grouped by status.
 

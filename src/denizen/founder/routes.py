@@ -6,26 +6,24 @@ from fastapi import Query, Request, Response
 
 from denizen.core.cookies import CookieRefused, CsrfFailed
 from denizen.core.deps import Db, Here, Now
-from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
+from denizen.core.errors import StorageFull
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
-from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
-from denizen.core.problems import responses
+from denizen.core.passwords import PASSWORD
+from denizen.core.problems import ANY, responses
 from denizen.core.routing import Router, with_forms
 from denizen.founder import service
 from denizen.founder.errors import AdministratorExists
 from denizen.founder.schemas import FirstAdministrator
 from denizen.onetime.errors import LinkInvalid
-from denizen.pages.deps import Page, page
+from denizen.pages.deps import FORM, Page, page
 from denizen.sessions.deps import admit_sign_in, answer_sign_in
 from denizen.sessions.schemas import SignInRead
 from denizen.users.errors import EmailTaken, UsernameTaken, UsernameTooSimilar
 
 router = Router(tags=["first administrator"])
 
-_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar)
-_ANY = (Invalid, UnknownParameter, Unavailable)
 
 
 @router.get(
@@ -34,8 +32,8 @@ _ANY = (Invalid, UnknownParameter, Unavailable)
     summary="Show the page for the first administrator",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
-        **responses(LinkInvalid, AdministratorExists, *_ANY),
+        **FORM,
+        **responses(LinkInvalid, AdministratorExists, *ANY),
     },
 )
 async def show_first_administrator(
@@ -63,10 +61,10 @@ async def show_first_administrator(
         *_TAKEN,
         EmailInvalid,
         UsernameInvalid,
-        *_PASSWORD,
+        *PASSWORD,
         HashingBusy,
         StorageFull,
-        *_ANY,
+        *ANY,
     ),
 )
 @with_forms

@@ -4,15 +4,19 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from denizen.core.auth import BeyondCaller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, ScopeMissing
+from denizen.core.auth import (
+    AUTH,
+    BeyondCaller,
+    NotWhileImpersonating,
+)
 from denizen.core.cookies import CookieRefused, CsrfFailed, takes_cookies
 from denizen.core.deps import Db, Here, Now, Reads
-from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
+from denizen.core.errors import RepeatedParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
-from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
-from denizen.core.problems import responses
+from denizen.core.passwords import PASSWORD
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.invitations import crud, service
@@ -35,7 +39,7 @@ from denizen.invitations.schemas import (
     dump_invitations,
 )
 from denizen.onetime.errors import LinkInvalid
-from denizen.pages.deps import Page, page
+from denizen.pages.deps import FORM, Page, page
 from denizen.roles.errors import RoleNotFound
 from denizen.sessions.deps import admit_sign_in, answer_sign_in
 from denizen.sessions.schemas import SignInRead
@@ -43,12 +47,8 @@ from denizen.users.errors import EmailTaken, UsernameTaken, UsernameTooSimilar
 
 router = Router(tags=["invitations"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _GIVING = (BeyondCaller, NotWhileImpersonating, RoleNotFound)
-_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar)
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
 
 
 def _with_link(answer: Response, link: str | None) -> Response:
@@ -69,7 +69,7 @@ def _answer(row: crud.Row, status: int = 200, **headers: Any) -> Response:
     summary="Invite somebody",
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}},
-        **responses(*_AUTH, *_GIVING, EmailInvalid, InvitationExpiryInvalid, *REFUSALS, *_WRITING),
+        **responses(*AUTH, *_GIVING, EmailInvalid, InvitationExpiryInvalid, *REFUSALS, *WRITING),
     },
 )
 async def create_invitation(
@@ -90,7 +90,7 @@ async def create_invitation(
     response_model=list[InvitationRead],
     operation_id="list_invitations",
     summary="List invitations",
-    responses={200: {"headers": NEXT_PAGE}, **responses(*_AUTH, *_ANY, RepeatedParameter, CursorInvalid)},
+    responses={200: {"headers": NEXT_PAGE}, **responses(*AUTH, *ANY, RepeatedParameter, CursorInvalid)},
 )
 async def list_invitations(
     request: Request, accounts: Here, caller: CanInvite, reads: Reads, query: Annotated[InvitationQuery, Query()]
@@ -106,7 +106,7 @@ async def list_invitations(
     response_model=InvitationRead,
     operation_id="get_invitation",
     summary="Read an invitation",
-    responses=responses(*_AUTH, InvitationNotFound, *_ANY),
+    responses=responses(*AUTH, InvitationNotFound, *ANY),
 )
 async def get_invitation(caller: CanReachInvitation, invitation_id: InvitationId, reads: Reads) -> Response:
     """Read one invitation."""
@@ -118,7 +118,7 @@ async def get_invitation(caller: CanReachInvitation, invitation_id: InvitationId
     response_model=InvitationMade,
     operation_id="resend_invitation",
     summary="Send an invitation again",
-    responses=responses(*_AUTH, *_GIVING, InvitationNotFound, InvitationUsed, *_WRITING),
+    responses=responses(*AUTH, *_GIVING, InvitationNotFound, InvitationUsed, *WRITING),
 )
 async def send_again(
     accounts: Here, caller: CanReachInvitation, invitation_id: InvitationId, db: Db, at: Now
@@ -134,7 +134,7 @@ async def send_again(
     status_code=204,
     operation_id="revoke_invitation",
     summary="Take an invitation back",
-    responses=responses(*_AUTH, InvitationNotFound, InvitationUsed, *_WRITING),
+    responses=responses(*AUTH, InvitationNotFound, InvitationUsed, *WRITING),
 )
 async def revoke_invitation(caller: CanReachInvitation, invitation_id: InvitationId, db: Db, at: Now) -> None:
     """End an invitation at once. It stays listed for a while."""
@@ -150,8 +150,8 @@ async def revoke_invitation(caller: CanReachInvitation, invitation_id: Invitatio
     summary="Show the page of an invitation",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
-        **responses(LinkInvalid, *_ANY),
+        **FORM,
+        **responses(LinkInvalid, *ANY),
     },
 )
 async def show_invitation(
@@ -180,9 +180,9 @@ async def show_invitation(
         *_TAKEN,
         EmailInvalid,
         UsernameInvalid,
-        *_PASSWORD,
+        *PASSWORD,
         HashingBusy,
-        *_WRITING,
+        *WRITING,
     ),
 )
 @with_forms

@@ -31,6 +31,12 @@ _HEADERS: Final = {
 """Set here and not by middleware alone: pages have them inside a host too."""
 
 
+FORM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."}
+}
+"""What OpenAPI says of a route that shows one."""
+
+
 def render_page(
     accounts: Accounts, name: str, values: Mapping[str, Any], status: int = 200, *, language: str = ENGLISH
 ) -> Response:

@@ -11,7 +11,7 @@ from denizen.core.identifiers import EmailInvalid
 from denizen.core.problems import responses
 from denizen.core.routing import Router, with_forms
 from denizen.onetime.errors import LinkInvalid
-from denizen.pages.deps import Page, language_of, page
+from denizen.pages.deps import FORM, Page, language_of, page
 from denizen.passwordless import service
 from denizen.passwordless.deps import Offered
 from denizen.passwordless.errors import PasswordlessOff
@@ -50,7 +50,7 @@ async def ask_for_link(request: Request, accounts: Offered, data: SignInAsk) -> 
     summary="Show the page that signs in",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
+        **FORM,
         **responses(LinkInvalid, *_ANY),
     },
 )

@@ -5,16 +5,15 @@ from typing import Annotated
 from fastapi import Path, Response
 
 from denizen.core.auth import (
+    AUTH,
     BeyondCaller,
     CredentialsInvalid,
     CredentialsMissing,
     NotWhileImpersonating,
     Scope,
-    ScopeMissing,
 )
 from denizen.core.deps import CurrentCaller, Db, Here, Now, Reads
-from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.roles import crud, service
@@ -35,9 +34,7 @@ from denizen.users.routes import UserId
 
 router = Router(tags=["roles"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (NotWhileImpersonating, BeyondCaller, *_ANY, StorageFull)
+_WRITING = (NotWhileImpersonating, BeyondCaller, *WRITING)
 
 Which = Annotated[str, Path(description="The role's name or its id.", examples=["support"])]
 Name = Annotated[str, Path(description="The role's name.", examples=["support"])]
@@ -57,7 +54,7 @@ def _role(row: crud.Row, *, status: int = 200, location: str | None = None) -> R
     response_model=list[PermissionRead],
     operation_id="list_permissions",
     summary="List permissions",
-    responses=responses(CredentialsMissing, CredentialsInvalid, *_ANY),
+    responses=responses(CredentialsMissing, CredentialsInvalid, *ANY),
 )
 async def list_permissions(caller: CurrentCaller) -> list[PermissionRead]:
     """List the permissions that Denizen itself asks for. A host may ask for others; roles may carry those too."""
@@ -69,7 +66,7 @@ async def list_permissions(caller: CurrentCaller) -> list[PermissionRead]:
     response_model=list[RoleRead],
     operation_id="list_roles",
     summary="List roles",
-    responses=responses(*_AUTH, *_ANY),
+    responses=responses(*AUTH, *ANY),
 )
 async def list_roles(caller: CanReadRoles, reads: Reads) -> Response:
     """List all roles, by name. Takes `users:read` or `roles:write`."""
@@ -84,7 +81,7 @@ async def list_roles(caller: CanReadRoles, reads: Reads) -> Response:
     summary="Define a role",
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Of the new role."}, **REPLAYED}},
-        **responses(*_AUTH, RoleNameTaken, *REFUSALS, *_WRITING),
+        **responses(*AUTH, RoleNameTaken, *REFUSALS, *_WRITING),
     },
 )
 async def create_role(
@@ -103,7 +100,7 @@ async def create_role(
     response_model=RoleRead,
     operation_id="get_role",
     summary="Read a role",
-    responses=responses(CredentialsMissing, CredentialsInvalid, RoleNotFound, *_ANY),
+    responses=responses(CredentialsMissing, CredentialsInvalid, RoleNotFound, *ANY),
 )
 async def get_role(caller: CurrentCaller, role: Which, reads: Reads) -> Response:
     """Read one role: one's own, or any with `users:read` or `roles:write`."""
@@ -115,7 +112,7 @@ async def get_role(caller: CurrentCaller, role: Which, reads: Reads) -> Response
     response_model=RoleRead,
     operation_id="update_role",
     summary="Change a role",
-    responses=responses(*_AUTH, RoleNotFound, RoleNameTaken, RoleBuiltIn, *_WRITING),
+    responses=responses(*AUTH, RoleNotFound, RoleNameTaken, RoleBuiltIn, *_WRITING),
 )
 async def update_role(caller: CanWriteRole, role: Which, db: Db, at: Now, data: RoleUpdate) -> Response:
     """Set the fields that the body names. It counts at once for all who have the role; where it allows less than before
@@ -129,7 +126,7 @@ async def update_role(caller: CanWriteRole, role: Which, db: Db, at: Now, data: 
     status_code=204,
     operation_id="delete_role",
     summary="Delete a role",
-    responses=responses(*_AUTH, RoleNotFound, RoleBuiltIn, *_WRITING),
+    responses=responses(*AUTH, RoleNotFound, RoleBuiltIn, *_WRITING),
 )
 async def delete_role(caller: CanWriteRole, role: Which, db: Db) -> None:
     """Delete a role: nobody has it any more, and the sign-ins of those who had it end."""
@@ -141,7 +138,7 @@ async def delete_role(caller: CanWriteRole, role: Which, db: Db) -> None:
     response_model=list[RoleRead],
     operation_id="list_user_roles",
     summary="List somebody's roles",
-    responses=responses(CredentialsMissing, CredentialsInvalid, UserNotFound, *_ANY),
+    responses=responses(CredentialsMissing, CredentialsInvalid, UserNotFound, *ANY),
 )
 async def list_user_roles(caller: CurrentCaller, user_id: UserId, reads: Reads) -> Response:
     """List what roles somebody has, by name: one's own, or anybody's with `users:read`."""
@@ -155,7 +152,7 @@ async def list_user_roles(caller: CurrentCaller, user_id: UserId, reads: Reads) 
     response_model=list[RoleRead],
     operation_id="set_user_roles",
     summary="Set somebody's roles",
-    responses=responses(*_AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
+    responses=responses(*AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
 )
 async def set_user_roles(caller: CanGiveRoles, user_id: UserId, db: Db, at: Now, data: RoleSet) -> Response:
     """Give somebody these roles, and take all others. Where one is taken his sign-ins end."""
@@ -168,7 +165,7 @@ async def set_user_roles(caller: CanGiveRoles, user_id: UserId, db: Db, at: Now,
     response_model=list[RoleRead],
     operation_id="grant_role",
     summary="Give somebody a role",
-    responses=responses(*_AUTH, UserNotFound, RoleNotFound, *_WRITING),
+    responses=responses(*AUTH, UserNotFound, RoleNotFound, *_WRITING),
 )
 async def grant_role(caller: CanGiveRoles, user_id: UserId, role: Name, db: Db, at: Now) -> Response:
     """Give somebody a role beside those that he has; done already, it changes nothing."""
@@ -181,7 +178,7 @@ async def grant_role(caller: CanGiveRoles, user_id: UserId, role: Name, db: Db, 
     status_code=204,
     operation_id="revoke_role",
     summary="Take a role from somebody",
-    responses=responses(*_AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
+    responses=responses(*AUTH, UserNotFound, RoleNotFound, LastAdministrator, *_WRITING),
 )
 async def revoke_role(caller: CanGiveRoles, user_id: UserId, role: Name, db: Db, at: Now) -> None:
     """Take a role from somebody; his sign-ins end."""

@@ -9,15 +9,15 @@ from pydantic import BeforeValidator
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import (
+    AUTH,
+    PERSON,
     BeyondCaller,
     Caller,
     CredentialsInvalid,
-    CredentialsMissing,
     NotWhileImpersonating,
     ReauthenticationNeeded,
     Scope,
     ScopeMissing,
-    SessionNeeded,
 )
 from denizen.core.cookies import (
     CookieRefused,
@@ -27,10 +27,10 @@ from denizen.core.cookies import (
     token_of,
 )
 from denizen.core.deps import Db, Here, Now, Reads
-from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
+from denizen.core.errors import TooMany
 from denizen.core.hashing import HashingBusy
 from denizen.core.ids import parse_id
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms
 from denizen.sessions import crud, service
 from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer, admit_sign_in, answer_sign_in
@@ -47,11 +47,7 @@ from denizen.users.errors import UserNotFound
 
 router = Router(tags=["sessions"])
 
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
-_SESSION = (CredentialsMissing, CredentialsInvalid, SessionNeeded)
-_FRESH = (*_SESSION, NotWhileImpersonating, ReauthenticationNeeded, CsrfFailed)
-_SCOPE = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
+_FRESH = (*PERSON, NotWhileImpersonating, ReauthenticationNeeded, CsrfFailed)
 _GUESS = (SignInFailed, TooMany, HashingBusy)
 
 
@@ -104,7 +100,7 @@ def _person(caller: Caller) -> UUID:
     response_model=SignInRead,
     operation_id="sign_in",
     summary="Sign in",
-    responses={**_COOKIE, **responses(*_GUESS, CookieRefused, CsrfFailed, *_WRITING)},
+    responses={**_COOKIE, **responses(*_GUESS, CookieRefused, CsrfFailed, *WRITING)},
     openapi_extra=_FORM,
 )
 @with_forms
@@ -120,7 +116,7 @@ async def sign_in(request: Request, accounts: Here, db: Db, at: Now, data: SignI
     status_code=204,
     operation_id="sign_out",
     summary="Sign out",
-    responses=responses(*_SESSION, CsrfFailed, SessionNotFound, *_WRITING),
+    responses=responses(*PERSON, CsrfFailed, SessionNotFound, *WRITING),
 )
 async def sign_out(request: Request, accounts: Here, caller: CurrentSession, db: Db) -> Response:
     """End the sign-in that this request was made with, at once, and take its cookie back."""
@@ -137,7 +133,7 @@ async def sign_out(request: Request, accounts: Here, caller: CurrentSession, db:
     response_model=SignInRead,
     operation_id="reauthenticate_session",
     summary="Prove anew who you are",
-    responses={**_COOKIE, **responses(*_SESSION, NotWhileImpersonating, CsrfFailed, *_GUESS, *_WRITING)},
+    responses={**_COOKIE, **responses(*PERSON, NotWhileImpersonating, CsrfFailed, *_GUESS, *WRITING)},
 )
 async def reauthenticate_session(
     request: Request, accounts: Here, caller: OwnSession, db: Db, at: Now, data: Reauthentication
@@ -153,7 +149,7 @@ async def reauthenticate_session(
     response_model=list[SessionRead],
     operation_id="list_sessions",
     summary="List your sign-ins",
-    responses=responses(*_SESSION, *_ANY),
+    responses=responses(*PERSON, *ANY),
 )
 async def list_sessions(caller: CurrentSession, accounts: Here, reads: Reads, at: Now) -> Response:
     """Show your open sign-ins, in the order of their making: where from, by which device, when last used."""
@@ -170,7 +166,7 @@ async def _rows(accounts: Accounts, reads: Reads, caller: Caller, at: datetime) 
     response_model=SessionRead,
     operation_id="get_current_session",
     summary="Read your sign-in",
-    responses=responses(*_SESSION, *_ANY),
+    responses=responses(*PERSON, *ANY),
 )
 async def get_current_session(caller: CurrentSession, accounts: Here, reads: Reads, at: Now) -> Response:
     """Describe the sign-in that this request was made with."""
@@ -185,7 +181,7 @@ async def get_current_session(caller: CurrentSession, accounts: Here, reads: Rea
     status_code=204,
     operation_id="delete_other_sessions",
     summary="End all your other sign-ins",
-    responses=responses(*_FRESH, *_WRITING),
+    responses=responses(*_FRESH, *WRITING),
 )
 async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
     """End all your sign-ins but the one that this request was made with, at once."""
@@ -197,7 +193,7 @@ async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
     status_code=204,
     operation_id="delete_session",
     summary="End one of your sign-ins",
-    responses=responses(*_FRESH, SessionNotFound, *_WRITING),
+    responses=responses(*_FRESH, SessionNotFound, *WRITING),
 )
 async def delete_session(caller: FreshSession, session_id: SessionId, db: Db) -> None:
     """End one of your sign-ins, at once. Other people's are not found."""
@@ -212,7 +208,7 @@ async def delete_session(caller: FreshSession, session_id: SessionId, db: Db) ->
     response_model=list[SessionRead],
     operation_id="list_user_sessions",
     summary="List somebody's sign-ins",
-    responses=responses(*_SCOPE, UserNotFound, *_ANY),
+    responses=responses(*AUTH, UserNotFound, *ANY),
 )
 async def list_user_sessions(caller: CanReadUser, user_id: UserId, accounts: Here, reads: Reads, at: Now) -> Response:
     """Show the open sign-ins of one person."""
@@ -227,7 +223,7 @@ async def list_user_sessions(caller: CanReadUser, user_id: UserId, accounts: Her
     status_code=204,
     operation_id="delete_user_sessions",
     summary="End all sign-ins of somebody",
-    responses=responses(*_SCOPE, BeyondCaller, CsrfFailed, UserNotFound, *_WRITING),
+    responses=responses(*AUTH, BeyondCaller, CsrfFailed, UserNotFound, *WRITING),
 )
 async def delete_user_sessions(caller: CanWriteUser, user_id: UserId, db: Db) -> None:
     """End all sign-ins of one person, at once."""
@@ -240,14 +236,14 @@ async def delete_user_sessions(caller: CanWriteUser, user_id: UserId, db: Db) ->
     operation_id="impersonate_user",
     summary="Act in somebody's place",
     responses=responses(
-        *_SESSION,
+        *PERSON,
         ScopeMissing,
         NotWhileImpersonating,
         BeyondCaller,
         CsrfFailed,
         UserNotFound,
         AccountNotInUse,
-        *_WRITING,
+        *WRITING,
     ),
 )
 async def impersonate_user(caller: CanImpersonate, user_id: UserId, accounts: Here, db: Db, at: Now) -> Response:

@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from denizen.core.deps import Db, Here, Now
-from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
+from denizen.core.errors import TooMany
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
-from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
-from denizen.core.problems import responses
+from denizen.core.passwords import PASSWORD
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms
 from denizen.idempotency.deps import REFUSALS, Once
 from denizen.onetime.errors import LinkInvalid
-from denizen.pages.deps import Page, page
+from denizen.pages.deps import FORM, Page, page
 from denizen.signup import service
 from denizen.signup.schemas import Registration, SignUpConfirm
 from denizen.users.crud import row_of
@@ -23,10 +23,7 @@ from denizen.users.schemas import UserCreate, UserRead, dump_user
 
 router = Router(tags=["signing up"])
 
-_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar)
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
 
 
 @router.post(
@@ -38,7 +35,7 @@ _WRITING = (*_ANY, StorageFull)
     responses={
         **NEW_ACCOUNT,
         **responses(
-            SignUpClosed, *_TAKEN, EmailInvalid, UsernameInvalid, *_PASSWORD, TooMany, HashingBusy, *REFUSALS, *_WRITING
+            SignUpClosed, *_TAKEN, EmailInvalid, UsernameInvalid, *PASSWORD, TooMany, HashingBusy, *REFUSALS, *WRITING
         ),
     },
 )
@@ -55,8 +52,8 @@ async def register(request: Request, accounts: Here, attempt: Once, db: Db, data
     summary="Show the page that finishes a sign-up",
     response_class=Response,
     responses={
-        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page with a form."},
-        **responses(LinkInvalid, *_ANY),
+        **FORM,
+        **responses(LinkInvalid, *ANY),
     },
 )
 async def show_sign_up(
@@ -76,7 +73,7 @@ async def show_sign_up(
     response_model=UserRead,
     operation_id="confirm_sign_up",
     summary="Finish signing up",
-    responses=responses(LinkInvalid, *_TAKEN, UsernameInvalid, *_PASSWORD, HashingBusy, *_WRITING),
+    responses=responses(LinkInvalid, *_TAKEN, UsernameInvalid, *PASSWORD, HashingBusy, *WRITING),
 )
 @with_forms
 async def confirm_sign_up(

@@ -143,6 +143,9 @@ class Start:
             Unavailable: the database is being closed.
         """
         given = kwargs.pop("options", "") or ""
+        if read_only and kwargs.get("target_session_attrs") == "read-write":
+            # A session that we only read in is no read-write one, on the primary either, so that none would do.
+            kwargs["target_session_attrs"] = "primary"
         try:
             async with asyncio.timeout_at(self._latest()):
                 connection = await self._connect(*args, read_only=read_only, given=given, **kwargs)
