@@ -60,6 +60,7 @@ lock: $(DEV)  ## write the lock files anew: make lock ARGS=--upgrade
 clean:  ## remove .venv and all caches; databases and keys stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* \
 		htmlcov dist build
+	rm -rf examples/*/.venv examples/*/.*_cache
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written anew when a lock file changes. install.py waits for another make that is at it, and does nothing twice.
