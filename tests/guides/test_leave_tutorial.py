@@ -23,20 +23,24 @@ SQLITE = "sqlite:///sql_app.db"
 
 
 @pytest.fixture
-def database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of the database that the reader has, as it stands in his files."""
+def databases(database_kind: str, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The URLs of the database that the reader has, as it stands in his files, and of an empty one."""
     if database_kind == "sqlite":
-        yield SQLITE
+        yield SQLITE, "sqlite:///fresh.db"
         return
     postgres: Postgres = request.getfixturevalue("postgres")
-    name = f"guide_{uuid.uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    names = [f"guide_{uuid.uuid4().hex}" for _ in range(2)]
+    yield postgres.create_database(names[0]), postgres.create_database(names[1])
+    for name in names:
+        postgres.drop_database(name)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_everybody_and_everything_comes_along(database: str, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_everybody_and_everything_comes_along(
+    databases: tuple[str, str], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    database, fresh = databases
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
 
@@ -72,3 +76,4 @@ def test_everybody_and_everything_comes_along(database: str, tmp_path: Path, env
         query = "SELECT title, external_id FROM items JOIN denizen_users ON denizen_users.id = owner_id ORDER BY title"
         owners = connection.exec_driver_sql(query).all()
     assert [tuple(row) for row in owners] == [("Engine", "1"), ("Letters", "2"), ("Second engine", "1")]
+    follow("$ alembic upgrade heads\n$ alembic check\n", tmp_path, {**environment, "DENIZEN_DATABASE_URL": fresh})
