@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 
 from .contenders import Denizen
 from .databases import Databases
+from .figures import Point
 from .growth import find_last_pages
 from .people import make_person
 from .plan import Plan
@@ -23,19 +23,6 @@ TIMES = 200
 WARM = 10
 PAGE = 100
 IMPORT = "import"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One measured value of a database of a certain size.
-
-    `value` is milliseconds of a call over HTTP; of `IMPORT` it is rows a second, of the rows since the step before.
-    """
-
-    database: str
-    users: int
-    call: str
-    value: float
 
 
 def paths(client: Client, users: int) -> Iterator[tuple[str, str]]:

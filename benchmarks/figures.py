@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .load import Load
-
-if TYPE_CHECKING:
-    from .curve import Point
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,19 @@ class Comparison:
     def met(self) -> bool | None:
         """Whether the target is reached; None where there is none, or nothing to compare."""
         return None if self.target is None or self.times is None else self.target.met_by(self.times)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured value of a database of a certain size.
+
+    `value` is milliseconds of a call over HTTP; of an import it is rows a second, of the rows since the step before.
+    """
+
+    database: str
+    users: int
+    call: str
+    value: float
 
 
 @dataclass

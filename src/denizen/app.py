@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
 from denizen.background import Jobs
@@ -36,7 +37,7 @@ from denizen.core.secret import write_private
 from denizen.dependencies import Installed
 from denizen.features import choose
 from denizen.founder.service import offer_first_administrator
-from denizen.hosts import check_arguments, check_databases, check_routes, include
+from denizen.hosts import check_arguments, check_databases, check_routes, describe_profiles, include
 from denizen.migrations.errors import SchemaNotReady
 from denizen.migrations.schema import is_fresh, read_state, require_ready, schema_state
 from denizen.search.crud import has_trigrams
@@ -85,6 +86,7 @@ def install(
     prefix: str = "",
     settings: Settings | None = None,
     features: Sequence[Feature | str] | None = None,
+    profile: type[BaseModel] | None = None,
     **seams: Any,
 ) -> Installed:
     """Put the routes of Denizen into `app`, which keeps its own error handlers, middleware and lifespan.
@@ -96,6 +98,8 @@ def install(
             its operation ids are told apart too: `create_user_accounts`.
         settings: instead of those of the environment.
         features: the rooms that have routes here, by name, with those they need; all of them by default.
+        profile: a model of the fields that accounts have besides ours: checked at every write, shown, filtered by,
+            imported and exported; instead of that of `DENIZEN_PROFILE`.
         seams: `hasher` and `clock` of `assemble`.
 
     Returns:
@@ -105,17 +109,18 @@ def install(
         SettingsError: a setting that cannot be used.
         ValueError: something is installed under this prefix or on this database already, the prefix begins with no
             slash, or there is no such feature.
-        TypeError: `app` is no `FastAPI`, or `settings` are no `Settings`.
+        TypeError: `app` is no `FastAPI`, `settings` are no `Settings`, or `profile` is no model.
     """
     check_arguments(app, prefix, settings)
     rooms = choose(features)
     settings = settings or Settings.load()
     prefix = prefix.rstrip("/")
     installs = installs_of(app)
-    accounts = assemble_as(Installed, settings, rooms, prefix=prefix, **seams)
+    accounts = assemble_as(Installed, settings, rooms, prefix=prefix, profile=profile, **seams)
     check_databases([*installs, accounts])
     add_home(app, accounts)
     _include(app, accounts, rooms, others=installs)
+    describe_profiles(app)
     add_handlers(app, whole=False)
     jobs = Jobs(accounts, [job for feature in rooms for job in feature.jobs])
     accounts.database.on_open += [_check_host(app), _check_schema, jobs.start]
@@ -232,6 +237,7 @@ async def _running(app: FastAPI, accounts: Accounts) -> AsyncIterator[None]:
     """
     try:
         check_routes(app)
+        describe_profiles(app)
         require_ready(await schema_state(accounts.database))
         accounts.cursors.check()
         yield
@@ -246,6 +252,7 @@ def _check_host(app: FastAPI) -> Callable[[Backend], Awaitable[None]]:
     async def check(_: Backend) -> None:
         if (running := host()) is not None:
             check_routes(running)
+            describe_profiles(running)
 
     return check
 

@@ -43,6 +43,7 @@ GROUPS = {
     "users": "Create, find, change and delete accounts; bring them in and take them out.",
     "roles": "Define roles, give and take them.",
     "search": "Check the search index, and rebuild it.",
+    "profiles": "Check what accounts are found by of their own fields, and mend it.",
     "keys": "Make, list and revoke API keys.",
     "invitations": "Invite people, look at invitations, take them back.",
     "sessions": "Look at sign-ins, and end them.",
@@ -187,12 +188,14 @@ def serve(
 
 async def _check_start(settings: Settings) -> None:
     """Refuse with a sentence what would end a server, or each of its workers, with a traceback."""
+    from denizen.core.assembly import find_profile
     from denizen.core.database import Database
     from denizen.core.options import DatabaseOptions
     from denizen.core.secret import load_secret
     from denizen.migrations.schema import require_ready, schema_state
 
     load_secret(settings)
+    find_profile(settings)
     path = settings.sqlite_path
     if path is not None and not path.exists():
         return  # the server makes it

@@ -60,7 +60,7 @@ Check = Callable[[Settings, "Database"], Awaitable[Finding]]
 
 async def examine(settings: Settings, database: Database) -> AsyncIterator[Finding]:
     """Run every check, those that need no database first. Never raises for what a check is there to find."""
-    for look in (_secret, _sign_up, _addresses):
+    for look in (_secret, _sign_up, _addresses, _own_fields):
         yield look(settings)
     yield await _mail(settings)
     path = settings.sqlite_path
@@ -75,6 +75,7 @@ async def examine(settings: Settings, database: Database) -> AsyncIterator[Findi
         _schema,
         _case_duplicates,
         _search,
+        _profiles,
         _signing_keys,
         *((_pool, _clock_of_server) if path is None else (_clock_of_file,)),
     )
@@ -149,6 +150,19 @@ def _addresses(settings: Settings) -> Finding:
             "Name only your proxies in DENIZEN_TRUSTED_PROXIES.",
         )
     return Finding("addresses", State.OK, f"Links begin with {settings.base_url}{settings.prefix}.")
+
+
+def _own_fields(settings: Settings) -> Finding:
+    """The fields that an operator adds to accounts."""
+    from denizen.core.assembly import find_profile
+
+    try:
+        profile = find_profile(settings)
+    except SettingsError as error:
+        return Finding("own_fields", State.FAIL, str(error), "Correct DENIZEN_PROFILE, or what it names.")
+    if profile is None:
+        return Finding("own_fields", State.OK, "Accounts have no fields but ours.")
+    return Finding("own_fields", State.OK, f"{profile.name}: {', '.join(profile.fields)}.")
 
 
 async def _mail(settings: Settings) -> Finding:
@@ -293,6 +307,19 @@ async def _search(settings: Settings, database: Database) -> Finding:
         sentence, _, advice = HOW_TO_GET_TRIGRAMS.partition(". ")
         return Finding("search", State.WARN, f"{sentence}.", advice)
     return Finding("search", State.OK, "Everybody is in the index; `denizen search check` compares each.")
+
+
+async def _profiles(settings: Settings, database: Database) -> Finding:
+    """Accounts that are not found by the own fields they have: all values are counted, and those of the accounts that
+    were changed last compared.
+    """
+    from denizen.profiles.service import glance_at_values
+
+    health = await glance_at_values(database, most=_COMPARED)
+    if health.stale:
+        found = f"{health.stale:,} accounts or more are not found by the own fields they have."
+        return Finding("profiles", State.FAIL, found, "denizen profiles rebuild")
+    return Finding("profiles", State.OK, "Everybody is found by the own fields they have.")
 
 
 async def _signing_keys(settings: Settings, database: Database) -> Finding:

@@ -22,6 +22,7 @@ from denizen.mail.feature import FEATURE as MAIL
 from denizen.metrics.feature import FEATURE as METRICS
 from denizen.onetime.feature import FEATURE as ONETIME
 from denizen.passwordless.feature import FEATURE as PASSWORDLESS
+from denizen.profiles.feature import FEATURE as PROFILES
 from denizen.refresh.feature import FEATURE as REFRESH
 from denizen.roles.feature import FEATURE as ROLES
 from denizen.search.feature import FEATURE as SEARCH
@@ -49,6 +50,7 @@ FEATURES: tuple[Feature, ...] = (
     PASSWORDLESS,
     REFRESH,
     SEARCH,
+    PROFILES,
     ROLES,
     ONETIME,
     SIGNING,

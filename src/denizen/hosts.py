@@ -4,6 +4,7 @@ host did wrong is told at start-up with the route, and not by the first request 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,19 @@ from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from denizen.core.accounts import Accounts
-from denizen.core.deps import ELSEWHERE, asks_home, asks_tables, installs_of, why_none
+from denizen.core.deps import ELSEWHERE, TOO_LONG, asks_home, asks_session, asks_tables, installs_of, why_none
 from denizen.core.home import Home, homes_of
-from denizen.core.routing import Router
+from denizen.core.profile_documents import Described, Operation, with_profiles
+from denizen.core.routing import QueryNames, Router
 from denizen.settings import Settings
+
+_SOCKET: Final = "WEBSOCKET"
+"""What stands in the place of the method of a route for WebSockets."""
+_PREFIX: Final = "_denizen_prefix"
+"""The attribute of what was included that says where."""
+
+_DESCRIBES: Final = "_denizen_describes_profiles"
+"""The attribute of an application's `openapi` that says that it is ours."""
 
 _TAKEN: Final = "denizen.room"
 """The key in an ASGI scope under which stands the room that takes a request, between its match and its handling."""
@@ -60,6 +70,7 @@ def include(app: FastAPI, routers: Sequence[Router], *, prefix: str) -> None:
         await scope.pop(_TAKEN).handle(scope, receive, send)
 
     included.matches, included.handle = matches, handle
+    setattr(included, _PREFIX, prefix)
 
 
 def _heads(prefix: str, routes: Sequence[Any]) -> tuple[str, ...]:
@@ -142,7 +153,8 @@ def _applications(app: FastAPI, path: str) -> Iterator[tuple[FastAPI, str]]:
 def _unclear(app: FastAPI, path: str) -> Iterator[str]:
     homes, told = homes_of(app), dict[str, str]()
     for where, call in asked_by(app, path):
-        why = _why_unclear(call, homes)
+        lives_on = TOO_LONG if asks_session(call) and where.startswith(_SOCKET) else None
+        why = _why_unclear(call, homes) or lives_on
         if why is not None:
             told.setdefault(where, why)
     yield from (f"{where}: {why}" for where, why in told.items())
@@ -181,4 +193,45 @@ def _why_unclear(call: Any, homes: Sequence[Home]) -> str | None:
 
 def _methods(context: Any) -> str:
     methods = getattr(context, "methods", None)
-    return "|".join(sorted(methods)) if methods else "WEBSOCKET"
+    return "|".join(sorted(methods)) if methods else _SOCKET
+
+
+# --- What is told of own fields ------------------------------------------------------------------------
+
+
+def describe_profiles(app: FastAPI) -> None:
+    """Let the document of an application say what own fields accounts have, where an install has some.
+
+    A host may put a function of its own in the place of `app.openapi`, before or after; so this is done again at the
+    start, around whatever is there then.
+    """
+    inner: Any = app.openapi
+    if getattr(inner, _DESCRIBES, False) or all(each.profile is None for each in installs_of(app)):
+        return
+    kept: list[Any] = []
+
+    def openapi() -> dict[str, Any]:
+        plain, installs = inner(), len(installs_of(app))
+        if not kept or kept[0] is not plain or kept[1] != installs:
+            kept[:] = plain, installs, with_profiles(plain, list(_described(app)))
+        described: dict[str, Any] = kept[2]
+        return described
+
+    setattr(openapi, _DESCRIBES, True)
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+
+
+def _described(app: FastAPI) -> Iterator[Described]:
+    places = {getattr(route, _PREFIX): route for route in app.routes if hasattr(route, _PREFIX)}
+    for install in installs_of(app):
+        operations, lists = set[Operation](), set[Operation]()
+        for context in iter_route_contexts([places[install.prefix]]) if install.prefix in places else ():
+            dependant: Dependant | None = getattr(context, "dependant", None)
+            for verb in getattr(context, "methods", None) or ():
+                operation = str(context.path), str(verb).lower()
+                operations.add(operation)
+                if dependant is not None and QueryNames.of(dependant).own_fields:
+                    lists.add(operation)
+        word = re.sub(r"\W+", "_", install.prefix).strip("_")
+        suffix = f"_{word}" if word else ""
+        yield Described(install.profile, suffix, frozenset(operations), frozenset(lists))

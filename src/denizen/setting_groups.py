@@ -131,6 +131,12 @@ class Accounts(BaseModel):
     signup_rate_total: int = _about(
         300, "Accounts that all may create without a key, a minute; 0 for no limit.", ge=0, le=1_000_000
     )
+    profile: types.Text | None = _about(
+        None,
+        "Fields that accounts have besides ours: a Pydantic model, `module:Class`, or a file with a JSON Schema, whose "
+        "name ends in `.json`.",
+        max_length=500,
+    )
     hash_threads: int = _about(
         types.default_hash_threads,
         "Threads that hash passwords; each takes 19 MiB while it works.",

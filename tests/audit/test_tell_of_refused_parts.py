@@ -8,6 +8,7 @@ from httpx import AsyncClient
 
 from denizen.audit.service import WRITTEN_A_MINUTE, write_counts
 from denizen.core.accounts import Accounts
+from denizen.core.ids import new_id
 from tests.audit.test_write_entries import entries
 from tests.conftest import MakePerson
 
@@ -16,6 +17,32 @@ async def refusals(accounts: Accounts) -> list[tuple[str, str, str, int]]:
     refused = [each for each in await entries(accounts) if each.outcome == "refused"]
     found = [(json.loads(each.facts), str(each.subject_id), each.count) for each in refused]
     return [(facts["code"], facts["act"], subject, count) for facts, subject, count in found]
+
+
+async def test_a_404_for_what_is_somebody_elses(
+    client: AsyncClient, accounts: Accounts, make_person: MakePerson
+) -> None:
+    boss, eve = await make_person(roles=["admin"]), await make_person()
+    key = (await client.post("/keys/", json={"name": "x", "scopes": ["users:read"]}, headers=boss.headers)).json()
+    csv = boss.headers | {"Content-Type": "text/csv"}
+    await client.post("/users/import", content="username\nmo\n", headers=csv)
+    [job] = (await client.get("/jobs/", headers=boss.headers)).json()
+    invitation = (await client.post("/invitations/", json={"email": "a@example.org"}, headers=boss.headers)).json()
+
+    for method, path, thing, owner in (
+        ("GET", "/keys/{key_id}", key, str(boss.id)),
+        ("DELETE", "/keys/{key_id}", key, str(boss.id)),
+        ("GET", "/jobs/{job_id}", job, "None"),
+        ("GET", "/jobs/{job_id}/results", job, "None"),
+        ("GET", "/invitations/{invitation_id}", invitation, "None"),
+    ):
+        name = path.partition("{")[2].partition("}")[0]
+        answer = await client.request(method, path.format(**{name: thing["id"]}), headers=eve.headers)
+        assert answer.status_code == 404, (path, answer.text)
+        assert (await refusals(accounts))[-1] == ("scope_missing", f"{method} {path}", owner, 1)
+    before = len(await refusals(accounts))
+    assert (await client.get(f"/keys/{new_id()}", headers=eve.headers)).status_code == 404
+    assert len(await refusals(accounts)) == before  # that is nobody's
 
 
 async def test_operations_of_a_batch(client: AsyncClient, accounts: Accounts, make_person: MakePerson) -> None:

@@ -55,6 +55,7 @@ async def test_healthy_sqlite_installation_is_all_ok(look: Examine) -> None:
         "secret",
         "signup",
         "addresses",
+        "own_fields",
         "mail",
         "files",
         "disk",
@@ -63,10 +64,22 @@ async def test_healthy_sqlite_installation_is_all_ok(look: Examine) -> None:
         "schema",
         "case_duplicates",
         "search",
+        "profiles",
         "signing_keys",
         "clock",
     ]
     assert not any(finding.advice for finding in findings.values())
+
+
+async def test_own_fields_are_named_or_what_is_wrong_with_them(look: Examine, tmp_path: Path) -> None:
+    (tmp_path / "staff.json").write_text('{"title": "Staff", "properties": {"badge": {}, "level": {}}}')
+
+    named = (await look(profile=f"{tmp_path}/staff.json"))["own_fields"]
+    missing = (await look(profile="nowhere.json"))["own_fields"]
+
+    assert (named.state, named.found) == (State.OK, "Staff: badge, level.")
+    assert missing.state is State.FAIL
+    assert missing.found.startswith("DENIZEN_PROFILE names the file nowhere.json, which cannot be read")
 
 
 async def test_healthy_postgresql_installation_is_all_ok(

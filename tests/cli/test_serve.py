@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -166,6 +167,22 @@ def test_postgresql_needs_a_secret(denizen: Run) -> None:
 
     assert refused.returncode == 2
     assert refused.stderr.startswith("Error: DENIZEN_SECRET_KEY must be set with PostgreSQL")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["serve", "doctor", "users"])
+def test_own_fields_that_cannot_be_are_told_before_anything_is_done(
+    denizen: Run, tmp_path: Path, sqlite_template: Path, command: str
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "denizen.db")
+    (tmp_path / "staff.py").write_text("class Staff:\n    department: str\n")
+
+    refused = denizen(command, *(["list"] if command == "users" else []), PROFILE="staff:Staff")
+
+    said = refused.stdout + refused.stderr
+    assert refused.returncode == (1 if command == "doctor" else 2)
+    assert "DENIZEN_PROFILE: A profile is a class of fields" in " ".join(said.split())
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

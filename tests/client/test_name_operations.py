@@ -50,7 +50,8 @@ def described(name: str) -> Call[Any]:
     for parameter in inspect.signature(describe).parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.VAR_KEYWORD:
-            given |= dict.fromkeys(UserFilters.__annotations__, "X")
+            # Of own fields a server has what its operator wants; the document of one that has none names none.
+            given |= {**dict.fromkeys(UserFilters.__annotations__, "X"), "profile": {}}
         elif isinstance(hint, type) and issubclass(hint, BaseModel):
             given[parameter.name] = hint.model_construct()
         else:

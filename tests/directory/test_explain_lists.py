@@ -19,8 +19,9 @@ from sqlalchemy import Select, text
 
 from denizen.core.accounts import Accounts
 from denizen.core.ids import new_id
+from denizen.core.profile_sources import profile_of_schema
 from denizen.core.statements import Compiled, Statement
-from denizen.directory.crud import Shape, count_query, count_users, page_query
+from denizen.directory.crud import Kind, Shape, count_query, count_users, near_query, page_query
 from denizen.directory.schemas import MAX_IDS, UserQuery
 from denizen.directory.service import Listing, plan_listing
 from denizen.keys.crud import _BY_ID as _KEY_BY_ID
@@ -29,16 +30,20 @@ from denizen.users.crud import _BY_ID
 
 COUNT = 100_000
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+PROFILE = profile_of_schema(
+    {"properties": {"department": {"type": "string"}, "badge": {"type": "integer"}, "newsletter": {"type": "boolean"}}}
+)
 HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'x' * 22}${'y' * 43}"
 
+# A tenth is in each department, and everybody has a badge of his own.
 # Half have no username, every fifty-first no address; every hundredth is not active, and another one deleted.
 FILL = (
     f"""
     INSERT INTO denizen_users
-        (id, username, username_key, username_skeleton, email, email_key, external_id, is_active, version, created_at,
-        updated_at, full_name, hashed_password, deleted_at, erase_at)
-    SELECT {{id}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}}, 'Person ' || i, '{HASH}',
-        CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
+        (id, profile, username, username_key, username_skeleton, email, email_key, external_id, is_active, version,
+        created_at, updated_at, full_name, hashed_password, deleted_at, erase_at)
+    SELECT {{id}}, {{profile}}, name, name, name, mail, mail, 'crm-' || i, i % 100 <> 0, 1, {{at}}, {{at}},
+        'Person ' || i, '{HASH}', CASE WHEN i % 100 = 50 THEN {{at}} END, CASE WHEN i % 100 = 50 THEN {{at}} END
     FROM (
         SELECT i, CASE WHEN i % 2 <> 0 THEN 'u' || i END AS name,
             CASE WHEN i % 51 <> 0 OR i % 2 = 0 THEN 'u' || i || '@example.org' END AS mail
@@ -54,19 +59,31 @@ ON = {
     "sqlite": {
         "id": "printf('019a5c1e-7f00-7a11-8b22-%012x', i)",
         "at": "printf('2026-01-%02dT%02d:%02d:%02d.000000Z', 1 + i % 28, i / 28 % 24, i / 672 % 60, i % 60)",
+        "profile": "json_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', json('true'))",
         "numbers": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {COUNT}) SELECT i FROM n)",
         "digest": "randomblob(32)",
     },
     "postgresql": {
         "id": "('019a5c1e-7f00-7a11-8b22-' || lpad(to_hex(i), 12, '0'))::uuid",
         "at": "timestamptz '2026-01-01 00:00:00Z' + i * interval '26 seconds'",
+        "profile": "jsonb_build_object('department', 'd' || (i % 10), 'badge', i, 'newsletter', true)",
         "numbers": f"generate_series(1, {COUNT}) AS i",
         "digest": "sha256(i::text::bytea)",
     },
 }
 
+# On SQLite the values are stored beside it, as they are compared.
+VALUES = """
+    INSERT INTO denizen_profile_values (name, value, user_id)
+    SELECT f.key, iif(f.type = 'text', json_quote(f.value), iif(f.type = 'integer', f.atom, f.type)), u.id
+    FROM denizen_users AS u, json_each(u.profile) AS f
+"""
+
 BOUNDS = ("gte", "gt", "lte", "lt")
 STATES: list[dict[str, Any]] = [{"is_active": state} for state in (True, False)]
+COMMON = {"profile.department": "d7"}
+RARE = {"profile.badge": "77777"}
+OWN: list[dict[str, Any]] = [COMMON, RARE, {**COMMON, **RARE}, {**COMMON, "is_active": True}]
 UNIQUE: list[dict[str, Any]] = [
     {"email": "u7@example.org"},
     {"username": "u7", "is_active": True},
@@ -79,9 +96,10 @@ RANGES: list[dict[str, Any]] = [
 ]
 LISTS: list[dict[str, Any]] = [
     *({"order_by": order} for order in ("id", "created_at", "updated_at", "username", "email")),
-    *({"order_by": "id", **state} for state in STATES),
+    *({"order_by": "id", **state} for state in (*STATES, *OWN)),
     *({"order_by": next(iter(bounds)).partition("__")[0], **bounds} for bounds in RANGES),
     *({"order_by": order, **unique} for order in ("id", "created_at", "username") for unique in UNIQUE),
+    *({"order_by": order, **UNIQUE[0], **COMMON} for order in ("id", "updated_at", "email")),
 ]
 IDS = [UUID(f"019a5c1e-7f00-7a11-8b22-{200 * n + 1:012x}") for n in range(MAX_IDS)]
 
@@ -90,10 +108,10 @@ Explained = Iterator[tuple[str, Statement, Mapping[str, Any]]]
 
 
 def planned(asked: Mapping[str, Any]) -> Listing:
-    return plan_listing(UserQuery.model_validate(asked))
+    return plan_listing(UserQuery.model_validate(asked), PROFILE)
 
 
-def statements() -> Explained:
+def statements(kind: Kind) -> Explained:
     """All that the hot path serves."""
     yield "one account", _BY_ID, {"id": new_id()}
     yield "who calls", _OPEN, {"token_digest": b"x" * 32, "at": NOON}
@@ -112,19 +130,30 @@ def statements() -> Explained:
                 for after in (False, True):
                     shape = Shape(listing.order, listing.descending, leg, after, listing.conditions)
                     values = dict(listing.values) | {f"after_{n}": value for n, value in enumerate(place) if after}
-                    yield f"{listing.name} {leg} {after}", Statement(page_query(shape)), values | {"limit": 11}
+                    if kind == "postgresql" and shape.by_own_fields:
+                        yield (
+                            f"near {listing.name} {after}",
+                            Statement(near_query(shape)),
+                            values | {"limit": 11, "near": 220},
+                        )
+                    yield f"{listing.name} {leg} {after}", Statement(page_query(shape, kind)), values | {"limit": 11}
 
 
-def counts() -> Explained:
+def counts(kind: Kind) -> Explained:
     """Counts under every filter."""
-    for asked in (*STATES, *UNIQUE, *RANGES):
+    for asked in (*STATES, *OWN, *UNIQUE, *RANGES):
         listing = planned(asked)
-        yield f"count {listing.name}", Statement(count_query(Shape(conditions=listing.conditions))), listing.values
+        yield (
+            f"count {listing.name}",
+            Statement(count_query(Shape(conditions=listing.conditions), kind)),
+            listing.values,
+        )
 
 
-def lists_of_ids() -> Iterator[tuple[str, Select[Any]]]:
+def lists_of_ids(kind: Kind) -> Iterator[tuple[str, Select[Any]]]:
     """Lists and counts of given ids, with their values in them: how many there are is in their text."""
-    for beside in ({}, *STATES, *UNIQUE, *RANGES):
+    own = OWN if kind == "sqlite" else []  # SQLAlchemy cannot write `jsonb` into a text
+    for beside in ({}, *STATES, *own, *UNIQUE, *RANGES):
         for order in ("id", "-created_at", "updated_at", "username"):
             listing = planned({"id__in": ",".join(map(str, IDS)), "order_by": order, **beside})
             shape = Shape(
@@ -135,8 +164,8 @@ def lists_of_ids() -> Iterator[tuple[str, Select[Any]]]:
                 listing.conditions,
             )
             name = f"ids {order} {beside}"
-            yield name, page_query(shape).params(**listing.values, limit=11)
-            yield f"count {name}", count_query(Shape(conditions=listing.conditions)).params(**listing.values)
+            yield name, page_query(shape, kind).params(**listing.values, limit=11)
+            yield f"count {name}", count_query(Shape(conditions=listing.conditions), kind).params(**listing.values)
 
 
 async def fill(accounts: Accounts) -> None:
@@ -146,9 +175,12 @@ async def fill(accounts: Accounts) -> None:
             await db.execute(text("SET LOCAL statement_timeout = 120000"))
             # What is not known to be on the disk yet, VACUUM does not mark as visible to all.
             await db.execute(text("SET LOCAL synchronous_commit = on"))
+            # Rows would go where those of other tests were deleted, and the planner heeds that they are out of order.
+            await db.execute(text("TRUNCATE denizen_users CASCADE"))
         for each in FILL:
             await db.execute(text(each.format(**ON[kind]).replace(":", r"\:")))
         if kind == "sqlite":
+            await db.execute(text(VALUES))
             await db.execute(text("ANALYZE"))
 
 
@@ -161,15 +193,15 @@ async def test_everything_walks_an_index_on_sqlite(accounts: Accounts) -> None:
 
     async def explain(name: str, query: str, parameters: Any, *, may_sort: bool) -> None:
         plan = "; ".join(row[3] for row in await backend.rows(f"EXPLAIN QUERY PLAN {query}", parameters))
-        if re.search(r"SCAN (?!hidden\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
+        if re.search(r"SCAN (?!hidden\b|wanted\b|CONSTANT ROW)\w+\b(?! USING)", plan) or (
             "TEMP B-TREE" in plan and not may_sort
         ):
             bad.append((name, plan))
 
-    for name, statement, values in (*statements(), *counts()):
+    for name, statement, values in (*statements("sqlite"), *counts("sqlite")):
         compiled = statement.on(backend.dialect)
         await explain(name, compiled.sql, compiled.parameters(values), may_sort=False)
-    for name, query in lists_of_ids():
+    for name, query in lists_of_ids("sqlite"):
         literal = query.compile(dialect=backend.dialect, compile_kwargs={"literal_binds": True})
         await explain(name, str(literal), (), may_sort=True)  # five hundred rows
 
@@ -186,16 +218,16 @@ async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, datab
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as db:
         db.execute("VACUUM ANALYZE denizen_users, denizen_keys")  # as its own does, of which counts live
         for mode, explained in (
-            ("force_generic_plan", statements()),
-            ("force_custom_plan", statements()),
-            ("force_custom_plan", counts()),
+            ("force_generic_plan", statements("postgresql")),
+            ("force_custom_plan", statements("postgresql")),
+            ("force_custom_plan", counts("postgresql")),
         ):
             db.execute(f"SET plan_cache_mode = {mode}".encode())
             for name, statement, values in explained:
                 plan = plan_of(db, statement.on(dialect), values)
                 if not is_indexed(plan):
                     bad.append((f"{mode} {name}", plan))
-        for name, query in lists_of_ids():
+        for name, query in lists_of_ids("postgresql"):
             literal = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
             plan = "\n".join(row[0] for row in psycopg.ClientCursor(db).execute(f"EXPLAIN {literal}".encode()))
             if "Seq Scan" in plan:
@@ -205,7 +237,9 @@ async def test_everything_walks_an_index_on_postgresql(accounts: Accounts, datab
 
 
 def is_indexed(plan: str) -> bool:
-    return "Seq Scan" not in plan and ("Sort" not in plan or "uq_denizen_users" in plan)
+    """Whether it walks an index in the order wanted, or finds by one those whom it sorts."""
+    found = ("uq_denizen_users", "ix_denizen_users_profile", "Index Cond: (id")
+    return "Seq Scan" not in plan and ("Sort" not in plan or any(index in plan for index in found))
 
 
 def numbered(compiled: Compiled) -> tuple[str, list[str]]:
@@ -244,7 +278,7 @@ async def test_connection_that_has_run_everything_often_walks_an_index_still(
     backend = await accounts.database.backend()
     bad = []
 
-    for name, statement, values in statements():
+    for name, statement, values in statements("postgresql"):
         compiled = statement.on(backend.dialect)
         for _ in range(14):
             await accounts.database.read.rows(statement, **values)

@@ -69,6 +69,7 @@ async def test_account_is_shown_without_secrets(admin: AsyncClient, store: Store
             "external_id": "crm-1",
             "is_active": True,
             "email_verified_at": None,
+            "profile": {},
             "suspended_at": None,
             "suspended_until": None,
             "created_at": "2026-01-31T09:30:00.123456Z",

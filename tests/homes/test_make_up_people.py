@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from pydantic import BaseModel
 
 from denizen import Db, Settings, install, remote
 from denizen.core.home import homes_of
 from denizen.core.ids import new_id
+from denizen.core.profiles import ProfileInvalid
 from denizen.testing import Clock, FakeHome, NullHasher, faked, letters, make_person, make_settings
 from tests.homes.sample import make_app
 
@@ -67,6 +69,47 @@ async def test_everything_that_can_happen_to_a_person_can_be_made_up() -> None:
             assert (await client.get("/greeting")).json() == "Hello, person3"
     accounts.remove(acting)
     assert await status(acting) == 401
+
+
+async def test_a_key_goes_alone_and_an_account_with_its_keys() -> None:
+    app = make_app()
+    accounts = FakeHome().attach(app)
+    ada, operator = accounts.make_person(), accounts.make_key()
+    first, second = accounts.make_key(of=ada), accounts.make_key(of=ada)
+
+    async def statuses() -> list[int]:
+        async with reach(app) as client:
+            asked = [await client.get("/caller", headers=who.headers) for who in (ada, first, second, operator)]
+        return [answer.status_code for answer in asked]
+
+    accounts.remove(first)
+    assert await statuses() == [200, 401, 200, 200]
+    accounts.remove(operator)
+    accounts.remove(ada)
+    assert await statuses() == [401, 401, 401, 401]
+
+
+class Staff(BaseModel):
+    department: str
+    level: int | None = None
+
+
+async def test_people_have_own_fields(settings: Settings) -> None:
+    app = make_app()
+    install(app, settings=settings, hasher=NullHasher(), profile=Staff)
+
+    with faked(app) as accounts:
+        ada = accounts.make_person(profile={"department": "sales"})
+        accounts.change(ada, profile={"level": 7})
+        told = await accounts.find_user(ada.caller)
+        with pytest.raises(ProfileInvalid):
+            accounts.make_person(profile={"level": 7})
+
+        assert told is not None
+        assert told["profile"] == {"department": "sales", "level": 7}
+    anybody = FakeHome().make_person(profile={"shoe": 42})
+    assert anybody.user is not None
+    assert anybody.user.profile == {"shoe": 42}
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -12,12 +12,16 @@ import pytest
 from fastapi import FastAPI
 
 from denizen import ReadDb, Settings, Unavailable, remote
-from denizen.elsewhere.memory import Asking, Memory
+from denizen.core.ids import new_id
+from denizen.elsewhere.memory import Asking, Memory, Turns
 from denizen.elsewhere.tokens import FETCH
 from denizen.keys.service import revoke_key
+from denizen.refresh.service import issue_tokens
+from denizen.sessions.service import impersonate
 from denizen.testing import Clock
 from denizen.users.states import suspend_user
 from tests.conftest import BASE_URL
+from tests.homes.conftest import issue
 from tests.homes.sample import make_app
 from tests.homes.servers import Elsewhere, bearer, elsewhere
 
@@ -106,6 +110,25 @@ async def test_who_is_forgotten_is_asked_about_at_once(there: Elsewhere) -> None
         assert len(there.line.asked) == 3
 
 
+async def test_who_acts_in_anothers_place_is_forgotten_with_that(there: Elsewhere) -> None:
+    (boss, _), (ada, _) = await there.make_person("users:impersonate"), await there.make_person()
+    caller = await there.accounts.recognise(boss.headers["Authorization"], there.clock())
+    assert caller is not None
+    async with there.accounts.writing() as db:
+        _, opaque = await impersonate(there.accounts, db, ada.id, caller=caller, at=there.clock())
+    acting = await there.accounts.recognise(f"Bearer {opaque}", there.clock())
+    assert acting is not None
+    token = (await issue_tokens(there.accounts, acting, at=there.clock())).access_token
+
+    async with there.reach() as client:
+        for headers in (bearer(opaque), bearer(token)):
+            assert (await client.get("/caller", headers=headers)).json()["user"] == str(ada.id)
+        await suspend(there, boss.id)
+        there.homes[0].forget(boss.id)
+        for headers in (bearer(opaque), bearer(token), boss.headers):
+            assert (await client.get("/caller", headers=headers)).status_code == 401
+
+
 async def test_an_answer_of_before_is_not_believed(there: Elsewhere) -> None:
     who, _ = await there.make_person()
 
@@ -118,6 +141,25 @@ async def test_an_answer_of_before_is_not_believed(there: Elsewhere) -> None:
         there.line.held.set()
 
         assert (await asking).status_code == 401
+
+
+async def test_whoever_else_is_forgotten_meanwhile_costs_nobody_anything(there: Elsewhere) -> None:
+    who, _ = await there.make_person()
+    key = bearer(await issue(there.accounts, "notes:write"))
+
+    async with there.reach() as client:
+        there.line.held = asyncio.Event()
+        asking = []
+        for _ in range(5):
+            asking += [asyncio.create_task(client.get("/caller", headers=each)) for each in (who.headers, key)]
+            await there.line.answered.wait()
+            there.homes[0].forget(new_id())
+        there.line.held.set()
+        answers = await asyncio.gather(*asking)
+        profile = await client.get("/profile", headers=who.headers)
+
+    assert {each.status_code for each in (*answers, profile)} == {200}
+    assert there.line.asked == [ASK, ASK, f"/users/{who.id}"]
 
 
 async def test_many_at_once_ask_once(there: Elsewhere) -> None:
@@ -232,6 +274,23 @@ def test_a_memory_ends_and_knows_no_future(clock: Clock) -> None:
     assert memory.get("a", clock() - timedelta(seconds=1)) is None
     memory.put("a", 1, since=clock(), until=clock() + timedelta(seconds=5))
     assert memory.get("a", clock() + timedelta(seconds=5)) is None
+
+
+def test_who_was_forgotten_meanwhile_is_bounded() -> None:
+    turns: Turns[str] = Turns(2)
+    began = turns.now
+    turns.forget("a")
+    assert [turns.forgotten(who, since=began) for who in ("a", "ba", "b", "")] == [True, True, False, False]
+    between = turns.now
+    for who in ("b", "c"):
+        turns.forget(who)
+
+    assert len(turns) == 2
+    assert turns.forgotten("d", since=began)  # as "a" was, of whom nothing is known any more
+    assert not turns.forgotten("d", since=between)
+    turns.forget(None)
+    assert turns.forgotten("", since=between)
+    assert not turns.forgotten("a", since=turns.now)
 
 
 async def test_who_goes_away_takes_the_answer_from_nobody() -> None:

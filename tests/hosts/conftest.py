@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -77,3 +78,40 @@ async def issue(accounts: Accounts, *scopes: Scope) -> dict[str, str]:
             db, name="test", scopes=scopes or tuple(Scope), maker=None, expires_at=None, at=accounts.clock()
         )
     return {"Authorization": f"Bearer {token}"}
+
+
+async def connect(app: Any, path: str, *messages: str, denies: bool = True, **headers: str) -> list[dict[str, Any]]:
+    """Open a WebSocket as a server does, send messages and go away; give what comes back.
+
+    Args:
+        messages: text.
+        denies: the server can answer instead of accepting.
+    """
+    told: list[dict[str, Any]] = []
+    heard: list[dict[str, Any]] = [{"type": "websocket.receive", "text": message} for message in messages]
+    heard = [{"type": "websocket.connect"}, *heard, {"type": "websocket.disconnect", "code": 1000}]
+
+    async def receive() -> dict[str, Any]:
+        return heard.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        told.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "scheme": "ws",
+        "path": path,
+        "root_path": "",
+        "query_string": b"",
+        "subprotocols": [],
+    }
+    scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope["extensions"] = {"websocket.http.response": {}} if denies else {}
+    await app(scope, receive, send)
+    return told
+
+
+def texts(told: list[dict[str, Any]]) -> list[str]:
+    """Give what was sent over one that was accepted."""
+    assert told[0]["type"] == "websocket.accept", told
+    return [message["text"] for message in told if message["type"] == "websocket.send"]

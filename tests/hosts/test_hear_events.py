@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm.session import JoinTransactionMode
 from sqlalchemy.pool import NullPool
 
 from denizen import (
@@ -33,6 +38,7 @@ from denizen import (
 )
 from denizen.core.database import Database
 from denizen.core.hashing import NullHasher
+from denizen.sessions.service import open_session
 from tests.hosts.conftest import issue
 
 ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
@@ -160,6 +166,109 @@ async def test_a_session_of_the_hosts_own_is_asked_what_became_of_it(accounts: I
 
     assert heard == ["UserCreated", "UserUpdated"]
     assert await emails(accounts) == ["ada@example.org"]
+
+
+Bound = Callable[[JoinTransactionMode], AbstractAsyncContextManager[tuple[AsyncConnection, AsyncSession]]]
+
+
+@pytest.fixture
+def bound(accounts: Installed, settings: Settings) -> Bound:
+    """A session of the host's on a connection whose transaction has begun, as test suites and units of work have it."""
+
+    @asynccontextmanager
+    async def make(mode: JoinTransactionMode) -> AsyncIterator[tuple[AsyncConnection, AsyncSession]]:
+        url = Database(settings.database_url).url.set(drivername="postgresql+psycopg")
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            await connection.begin()
+            async with AsyncSession(connection, join_transaction_mode=mode, expire_on_commit=False) as db:
+                accounts.adopt(db)
+                yield connection, db
+        await engine.dispose()
+
+    return make
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+@pytest.mark.parametrize("mode", ["create_savepoint", "rollback_only"])
+async def test_a_commit_inside_the_hosts_transaction_is_told_when_that_is_committed(
+    accounts: Installed, bound: Bound, mode: JoinTransactionMode
+) -> None:
+    heard: list[str] = []
+
+    @accounts.after(UserCreated)
+    async def hear(event: UserCreated) -> None:
+        async with accounts.database.read.session() as db:
+            heard.append(str((await db.get_one(User, event.user_id)).username))  # it is there
+
+    async def create(db: AsyncSession, name: str) -> None:
+        await create_account(accounts, db, username=name, email=None)
+        await db.commit()
+
+    async with bound(mode) as (connection, db):
+        await create(db, "undone")
+        await connection.rollback()
+        await connection.begin()
+        await create(db, "ada")
+        async with connection.begin_nested() as savepoint:
+            await create(db, "eve")
+            await savepoint.rollback()
+        async with connection.begin_nested():
+            await create(db, "kay")
+        await accounts.told()
+        assert heard == []
+        await connection.commit()
+        await accounts.told()
+        assert heard == ["ada", "kay"]
+        await connection.begin()
+        await create(db, "mo")
+    await accounts.told()
+
+    assert heard == ["ada", "kay"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_a_commit_that_the_database_refuses_is_told_to_nobody(accounts: Installed, bound: Bound) -> None:
+    heard: list[Event] = []
+
+    @accounts.after(Event)
+    async def hear(event: Event) -> None:
+        heard.append(event)
+
+    async with bound("create_savepoint") as (connection, db):
+        await connection.execute(text("CREATE TEMP TABLE one (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+        await connection.execute(text("INSERT INTO one VALUES (1), (1)"))
+        await create_account(accounts, db, username=None, email="ada@example.org")
+        await db.commit()
+        with pytest.raises(IntegrityError):
+            await connection.commit()
+    await accounts.told()
+    assert heard == []
+
+    async with bound("control_fully") as (_, db):
+        await create_account(accounts, db, username=None, email="ada@example.org")
+        await db.commit()
+    await accounts.told()
+    assert len(heard) == 1
+
+
+async def test_what_never_came_to_sqlalchemy_is_told_too(accounts: Installed, client: AsyncClient) -> None:
+    """Sign-ins run compiled statements; on SQLite without a connection of SQLAlchemy's."""
+    heard: list[str] = []
+    ada = (await client.post("/accounts/users/", json=ADA)).json()
+
+    @accounts.after(Event)
+    async def hear(event: Event) -> None:
+        heard.append(event.action)
+
+    sent = {"username": "ada", "password": ADA["password"]}
+    assert (await client.post("/accounts/auth/login", json=sent)).status_code == 200
+    async with accounts.writing() as db:
+        await open_session(accounts, db, UUID(ada["id"]), method="code", at=accounts.clock())
+        await db.rollback()
+    await accounts.told()
+
+    assert heard == ["session.created"]
 
 
 async def test_a_batch_is_vetoed_operation_by_operation_and_an_import_as_a_whole(

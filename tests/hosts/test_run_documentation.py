@@ -13,11 +13,13 @@ from types import ModuleType
 import pytest
 from fastapi import FastAPI
 
+from denizen import create_account, get_user
 from denizen.core.deps import installs_of
 from denizen.keys.service import issue_key
 from denizen.migrations import runner
+from denizen.sessions.service import open_session
 from tests.conftest import SECRET
-from tests.hosts.conftest import issue, reach
+from tests.hosts.conftest import connect, issue, reach, texts
 
 Load = Callable[..., ModuleType]
 
@@ -30,6 +32,7 @@ EXAMPLES = {
     "pets": ("Install", "In your routes", "Your rows and ours in one transaction", "Tables of your own"),
     "hooks": ("Install", "When something happens to an account"),
     "notes": ("Install", "Permissions of your own"),
+    "sockets": ("Install", "WebSockets"),
     "several": ("Several installs in one application",),
 }
 """Programs by name, each with the sections whose code it is."""
@@ -115,6 +118,22 @@ async def test_whoever_calls_is_greeted(load: Load) -> None:
         greeted = await client.get("/hello", headers=as_ada)
 
     assert greeted.json() == "Hello ada"
+
+
+async def test_a_websocket_takes_messages_of_whoever_opened_it(load: Load) -> None:
+    app: FastAPI = load("sockets", "denizen.db").app
+    (accounts,) = installs_of(app)
+    async with accounts.writing() as db:
+        ada = await create_account(accounts, db, username="ada", email=None)
+        _, token = await open_session(accounts, db, ada.id, method="code", at=accounts.clock())
+
+    told = await connect(app, "/names", "Ada", "Ada Lovelace", authorization=f"Bearer {token}")
+    async with accounts.database.read.session() as read:
+        renamed = await get_user(read, ada.id)
+    await accounts.close()
+
+    assert texts(told) == ["ada is Ada", "ada is Ada Lovelace"]
+    assert renamed.full_name == "Ada Lovelace"
 
 
 async def test_a_guest_becomes_a_member_of_the_team(load: Load) -> None:

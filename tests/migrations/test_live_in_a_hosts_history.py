@@ -301,6 +301,29 @@ def test_two_histories_apart_leave_each_other_alone(host: Host) -> None:
     runner.downgrade(host.url, "base")
 
 
+def test_autogenerate_leaves_our_tables_alone_where_nobody_told_it(host: Host) -> None:
+    host.edit(host.folder / "alembic.ini", ("    denizen:migrations/versions\n", ""))
+    host.edit(host.folder / "migrations/versions/app_0001_begin.py", (f'"{HEAD}"', "None"))
+    models = next(host.folder.glob("models_*.py")).stem
+    (host.folder / "migrations/env.py").write_text(f"""
+from alembic import context
+from sqlalchemy import NullPool, create_engine
+from {models} import Base
+with create_engine({host.url!r}, poolclass=NullPool).connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
+""")
+    runner.upgrade(host.url)
+    host.alembic("upgrade", "heads")
+
+    written = Path(host.alembic("revision", "Make notes", autogenerate=True).path).read_text()
+
+    assert "create_table('notes'" in written
+    assert re.findall(r"drop_\w+\('(\w+)'", written) == ["notes"]
+
+
 def test_a_copy_is_made_of_a_file_that_holds_something(make_host: Callable[[str], Host], tmp_path: Path) -> None:
     host = make_host(f"sqlite:///{tmp_path / 'app.db'}")
     host.alembic("upgrade", "heads")
@@ -317,6 +340,30 @@ def test_what_is_missing_is_said(host: Host) -> None:
 
     with pytest.raises(CommandError, match="let version_locations name denizen:migrations/versions"):
         host.alembic("upgrade", "heads")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_branches_that_grow_together_are_refused_with_what_to_write(host: Host) -> None:
+    host.alembic("upgrade", "heads")
+    before = host.tables()
+    merge = Path(host.alembic("merge", ["app_0001", HEAD], "Merge").path)
+    wanted = f"its down_revision be 'app_0001' and its depends_on '{HEAD}'"
+
+    for refused in (("upgrade", "heads"), ("check",), ("revision", "More")):
+        with pytest.raises(CommandError, match=rf"merge.py follows {HEAD} .* Two heads need no merge: .* {wanted}"):
+            host.alembic(*refused)
+    assert host.tables() == before
+
+    host.edit(merge, (f"('app_0001', '{HEAD}')", f"'{HEAD}'"))
+    with pytest.raises(CommandError, match=rf"Let its down_revision be the one before .* depends_on '{HEAD}'"):
+        host.alembic("upgrade", "heads")
+    host.edit(
+        merge,
+        (f"down_revision = '{HEAD}'", "down_revision = 'app_0001'"),
+        ("depends_on = None", f"depends_on = '{HEAD}'"),
+    )
+    host.alembic("upgrade", "heads")
+    assert runner.status(host.url).ready
 
 
 def test_a_first_revision_by_alembic_itself_stands_on_ours(host: Host) -> None:

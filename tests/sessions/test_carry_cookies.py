@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import SimpleCookie
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen import erase_user
 from denizen.app import install
+from denizen.core.accounts import Accounts
+from denizen.core.events import Event
 from denizen.core.hashing import NullHasher
+from denizen.sessions.events import SessionsEnded
 from denizen.settings import Settings
-from tests.conftest import MakeKey
+from tests.conftest import MakeKey, MakeUser
 from tests.sessions.conftest import PASSWORD, login
 
 HTTPS = "https://accounts.example.org"
@@ -169,6 +177,34 @@ class TestOrigins:
         assert asked.status_code == 400
         read = await client.get("/auth/sessions", headers=signed.cookie | {"Origin": "https://app.example.org"})
         assert "access-control-allow-credentials" not in read.headers
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_a_sign_in_in_place_of_somebody_elses_never_waits_crosswise_with_his_erasure(
+    client: AsyncClient, accounts: Accounts, signed: Signed, ada: dict[str, Any], make_user: MakeUser
+) -> None:
+    await make_user(username="eve", email="eve@example.org")
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    erasing: list[asyncio.Task[Any]] = []
+
+    async def erase() -> None:
+        async with accounts.writing() as db:
+            await erase_user(db, UUID(ada["id"]), versions=None)
+
+    async def meanwhile(db: AsyncSession, event: Event) -> None:
+        if isinstance(event, SessionsEnded) and not erasing:  # Ada's is deleted, and nothing written down yet
+            erasing.append(asyncio.create_task(erase()))
+            async with accounts.database.read.session() as read:
+                while not await read.scalar(text(waits)):  # noqa: ASYNC110  (the database has no event for it)
+                    await asyncio.sleep(0.005)
+
+    accounts.listeners = (meanwhile, *accounts.listeners)
+    anew = await login(client, "eve", cookie=True, headers=signed.cookie)
+    await asyncio.gather(*erasing)
+
+    assert anew.status_code == 200, anew.text
+    assert (await login(client)).status_code == 401
+    assert len(erasing) == 1
 
 
 class TestLoopback:

@@ -37,7 +37,7 @@ def statements(kind: Kind) -> Iterator[tuple[str, Statement, Mapping[str, Any]]]
             for after in ({}, behind):
                 name = f"{listing.name} {form} {bool(after)}"
                 values = {**listing.values, **after}
-                bound = Statement(bound_query(listing, after=bool(after)))
+                bound = Statement(bound_query(listing, kind, after=bool(after)))
                 yield f"{name} bound", bound, {**values, "size": EXPORT_BATCH}
                 for upto in ({}, until):
                     part = Statement(part_query(extract, kind, after=bool(after), upto=bool(upto)))

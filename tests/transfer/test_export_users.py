@@ -83,6 +83,7 @@ def accounts_of_any_kind(draw: st.DrawFn) -> list[Account]:
                 email_key=identity.email_key,
                 username_key=identity.username_key,
                 username_skeleton=identity.username_skeleton,
+                profile="{}",
                 found_by=search_text(identity.username, identity.email),
                 line=0,
                 password=None,

@@ -66,6 +66,7 @@ async def test_rows_become_accounts(bring_in: BringIn, stored: Stored, clock: Cl
         "email_key": "ada@example.org",
         "username_key": "ada",
         "username_skeleton": "ada",
+        "profile": {},
     }
     assert grace["id"] == UUID(known)
     assert grace["is_active"] is False

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from sqlalchemy import delete, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.hashing import NullHasher
 from denizen.core.ids import new_id
+from denizen.core.profile_sources import profile_of_model
+from denizen.core.types import write_json
 from denizen.directory.schemas import UserFilter
 from denizen.settings import Settings
 from denizen.transfer import crud
@@ -25,8 +29,16 @@ from denizen.transfer.service import export_users, plan_export
 from denizen.users.models import User
 from tests.transfer.test_export_users import TIMES
 
-COLUMNS = (*EXPORTED, "hashed_password")
-FORMS: tuple[Format, ...] = ("csv", "ndjson")
+
+class Noted(BaseModel):
+    note: str | None = None
+
+
+COLUMNS: dict[Format, tuple[str, ...]] = {
+    "csv": (*EXPORTED, "profile.note", "hashed_password"),
+    "ndjson": (*EXPORTED, "hashed_password"),
+}
+"""Without `profile`, which PostgreSQL writes in an order and with spaces of its own."""
 
 SPECIAL = (
     "=+-@'\"`,;\t\r\n\\/%:{}<>& a0\x01\x08\x0b\x0c\x1f\x7f\x80\x85\xa0\u2028\u2029\ufeff\ufffd\U0001f451\u00e9e\u0301"
@@ -56,6 +68,7 @@ def account(number: int, text: str | None, *, others: Sequence[str | None] = (),
         email_key=None if email is None and username is not None else f"e{number}",
         username_key=None if username is None else f"u{number}",
         username_skeleton=None if username is None else f"u{number}",
+        profile="{}" if text is None else write_json({"note": text}),
         found_by="",
         line=0,
         password=None,
@@ -66,6 +79,8 @@ def value(row: Account, name: str) -> object:
     """What an export has of an account, of which every second is suspended."""
     if name in IGNORED:
         return row.created_at if row.version % 2 == 0 else None
+    if name == "profile.note":
+        return row.full_name
     return getattr(row, name)
 
 
@@ -75,10 +90,11 @@ async def assert_alike(accounts: Accounts, rows: Sequence[Account]) -> None:
         assert len(await crud.insert_accounts(db, rows)) == len(rows)
         suspended = {"suspended_at": User.created_at, "suspended_until": User.updated_at}
         await db.execute(update(User).where(User.version % 2 == 0).values(suspended))
-    values = sorted(([value(row, name) for name in COLUMNS] for row in rows), key=lambda each: str(each[0]))
-    for form in FORMS:
-        writer = make_writer(form, COLUMNS)
-        extract = plan_export(UserFilter(), form, with_hashes=True)
+    profile = profile_of_model(Noted)
+    for form, columns in COLUMNS.items():
+        values = sorted(([value(row, name) for name in columns] for row in rows), key=lambda each: str(each[0]))
+        writer = make_writer(form, columns)
+        extract = replace(plan_export(UserFilter(), form, with_hashes=True, profile=profile), columns=columns)
 
         exported = b"".join([part.data async for part in export_users(accounts.database, extract, size=50)])
 

@@ -39,6 +39,7 @@ async def test_answer_is_the_account_without_secrets(client: AsyncClient, clock:
         "external_id": None,
         "is_active": True,
         "email_verified_at": None,
+        "profile": {},
         "suspended_at": None,
         "suspended_until": None,
         "created_at": "2026-01-31T09:30:00.123456Z",

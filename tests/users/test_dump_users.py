@@ -13,6 +13,9 @@ from denizen.users.schemas import READ_FIELDS, UserRead, dump_user, dump_users
 
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.datetimes(timezones=st.just(UTC))
+profiles: st.SearchStrategy[dict[str, object]] = st.just({}) | st.dictionaries(
+    st.sampled_from(["department", "level", "tags"]), texts | st.lists(texts)
+)
 rows = st.tuples(
     st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number)),
     texts,
@@ -21,6 +24,7 @@ rows = st.tuples(
     texts,
     st.booleans(),
     st.none() | times,
+    profiles,
     st.none() | times,
     st.none() | times,
     times,

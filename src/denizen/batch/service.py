@@ -21,6 +21,7 @@ from denizen.core.errors import Conflict, DenizenError, Forbidden, StorageFull, 
 from denizen.core.events import guard
 from denizen.core.identifiers import Identity
 from denizen.core.ids import parse_id
+from denizen.core.profiles import new_profile
 from denizen.core.words import search_text
 from denizen.search import crud as search
 from denizen.search.models import FOUND_BY
@@ -66,12 +67,14 @@ class _Act:
         id: of the account that it is about; `None` for a new one.
         identity: of a new one.
         hashed_password: of a new one that has one.
+        profile: the own fields of a new one.
     """
 
     operation: Operation
     id: UUID | None = None
     identity: Identity | None = None
     hashed_password: str | None = None
+    profile: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -193,9 +196,10 @@ def _judge(accounts: Accounts, operation: Operation) -> _Act | Outcome:
         user = operation.user
         try:
             identity = users.judge_account(accounts, user.username, user.email, user.full_name, password=user.password)
+            own = new_profile(accounts.profile, user.profile, by_owner=False)
         except DenizenError as error:
             return Outcome(operation.op, error=error)
-        return _Act(operation, identity=identity)
+        return _Act(operation, identity=identity, profile=own)
     user_id = parse_id(operation.id)
     if user_id is None:
         return Outcome(operation.op, error=UserNotFound("User not found"))
@@ -301,6 +305,7 @@ async def _create(
         external_id=operation.user.external_id,
         is_active=operation.user.is_active,
         hashed_password=act.hashed_password,
+        profile=act.profile,
         at=at,
         many=True,
     )

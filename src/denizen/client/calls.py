@@ -7,7 +7,7 @@ exchange bytes and how they sleep.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -215,13 +215,28 @@ def part(name: Id) -> str:
 
 
 def query(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Write parameters; lists are given one by one, and `None` is left out."""
+    """Write parameters; lists are given one by one, mappings too (`profile={"level": 7}` is `profile.level=7`), and
+    `None` is left out.
+
+    Raises:
+        Invalid: `None` within a mapping: left out, it would give everyone.
+    """
     return [
         (name, _word(each))
-        for name, value in params.items()
+        for name, value in _flat(params)
         if value is not None
         for each in (value if isinstance(value, list | tuple | set | frozenset) else [value])
     ]
+
+
+def _flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if not isinstance(value, Mapping):
+            yield name, value
+        elif None in value.values():
+            raise Invalid("Nothing is found by a value that is not there.", field=name)
+        else:
+            yield from ((f"{name}.{part}", each) for part, each in value.items())
 
 
 def _word(value: Any) -> str:

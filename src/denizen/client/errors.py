@@ -52,6 +52,7 @@ _CODES: Final = {
     "denizen.core.paging": "cursor_invalid",
     "denizen.core.passwords": "password_refused password_too_short password_too_long password_common "
     "password_contextual password_unacceptable",
+    "denizen.core.profiles": "profile_invalid",
     "denizen.directory.errors": "listing_unsupported",
     "denizen.founder.errors": "administrator_exists",
     "denizen.idempotency.errors": "idempotency_key_invalid idempotency_key_reused idempotency_key_in_flight",

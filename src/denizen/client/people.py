@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -29,7 +29,9 @@ from denizen.users.schemas import Deletion, OwnUpdate, SignUpAsked, UserCreate, 
 
 
 class UserFilters(TypedDict, total=False):
-    """Which accounts, as `docs/api.md` says: what is left out, or `None`, filters nothing."""
+    """Which accounts, as `docs/api.md` says: what is left out, or `None`, filters nothing. `profile` has values by the
+    names of the server's own fields: `{"department": "sales"}`.
+    """
 
     email: str | None
     username: str | None
@@ -44,6 +46,7 @@ class UserFilters(TypedDict, total=False):
     updated_at__gt: datetime | None
     updated_at__lte: datetime | None
     updated_at__lt: datetime | None
+    profile: Mapping[str, str | int | float | bool] | None
 
 
 _page = reads_page(UserRead)

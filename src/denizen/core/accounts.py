@@ -23,6 +23,7 @@ from denizen.core.ids import new_id
 from denizen.core.logs import logger, report
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
+from denizen.core.profiles import Profile
 from denizen.core.rates import RateLimiter
 from denizen.core.secret import Secret
 from denizen.settings import Settings
@@ -79,6 +80,7 @@ class Accounts:
         user_finder: gives the account of a caller, for `find_user`.
         sign_up: takes over from strangers who sign up while they have to prove their address first; `None` for nobody.
         cleaners: delete what has expired; housekeeping calls them (each is a `Cleaner` of `core.feature`).
+        profile: the own fields of its accounts; `None` for none.
         holdings: what the rooms store about a person (each is a `Holding` of `core.feature`).
         prefix: where the routes are, `""` or `/accounts`.
         clock: gives the present; tests turn it.
@@ -110,6 +112,7 @@ class Accounts:
     user_finder: UserFinder | None = None
     sign_up: SignUp | None = None
     holdings: tuple[Any, ...] = ()
+    profile: Profile | None = None
     prefix: str = ""
     clock: Callable[[], datetime] = utc_now
     process: UUID = field(default_factory=new_id)

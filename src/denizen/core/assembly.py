@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from denizen.core.accounts import Accounts, utc_now
 from denizen.core.database import Database
 from denizen.core.feature import Feature
@@ -13,9 +15,10 @@ from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
 from denizen.core.options import DatabaseOptions
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy
+from denizen.core.profiles import Profile
 from denizen.core.rates import LeakyRateLimiter, NullRateLimiter, RateLimiter
 from denizen.core.secret import Secret, load_secret
-from denizen.settings import Settings
+from denizen.settings import Settings, SettingsError
 
 A = TypeVar("A", bound=Accounts)
 
@@ -39,6 +42,7 @@ def assemble_as(
     prefix: str = "",
     hasher: Hasher | None = None,
     clock: Callable[[], datetime] = utc_now,
+    profile: type[BaseModel] | None = None,
 ) -> A:
     """Put an install of a kind together, as `assemble`.
 
@@ -49,6 +53,11 @@ def assemble_as(
         prefix: where its routes are.
         hasher: instead of argon2id.
         clock: instead of the machine's.
+        profile: the own fields of accounts, instead of those of `DENIZEN_PROFILE`.
+
+    Raises:
+        SettingsError: `DENIZEN_PROFILE` names nothing that can be one.
+        TypeError, ValueError: `profile` can be none.
     """
     return kind(
         settings=settings,
@@ -66,9 +75,31 @@ def assemble_as(
         sign_up=next((feature.sign_up for feature in features if feature.sign_up is not None), None),
         cleaners=tuple(each for feature in features for each in feature.cleaners),
         holdings=tuple(each for feature in features for each in feature.holdings),
+        profile=find_profile(settings, profile),
         prefix=prefix,
         clock=clock,
     )
+
+
+def find_profile(settings: Settings, model: type[BaseModel] | None = None) -> Profile | None:
+    """Give the own fields that a host, or else `DENIZEN_PROFILE`, asks for; `None` for none.
+
+    Raises:
+        SettingsError: `DENIZEN_PROFILE` names nothing that can be one.
+        TypeError, ValueError: `model` can be none.
+    """
+    if model is None and settings.profile is None:
+        return None
+    from denizen.core import profile_sources as sources  # for those who have own fields
+
+    if model is not None:
+        return sources.profile_of_model(model)
+    try:
+        return sources.load_profile(str(settings.profile))
+    except (TypeError, ValueError) as error:
+        sentence = str(error)
+        joint = " " if sentence[:1].islower() else ": "
+        raise SettingsError(f"DENIZEN_PROFILE{joint}{sentence}") from error
 
 
 def _limit(per_minute: int) -> RateLimiter:

@@ -2,7 +2,8 @@
 
 A browser sends cookies by itself, whoever made it ask. So a request that changes something and is recognised by its
 cookie must show that a page of ours made it: it repeats a token which only such a page can have read, and does not say
-that it comes from another site.
+that it comes from another site. With a WebSocket a browser sends no headers of a page's choice, but always `Origin`:
+that has to be ours.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hmac
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from denizen.core.accounts import Accounts
@@ -53,11 +54,11 @@ def csrf_token(accounts: Accounts, token: str) -> str:
     return base64.urlsafe_b64encode(accounts.secret.digest("csrf 1", token.encode())).rstrip(b"=").decode()
 
 
-def credentials_of(request: Request, accounts: Accounts) -> str | None:
+def credentials_of(request: HTTPConnection, accounts: Accounts) -> str | None:
     """Give the `Authorization` header, or what stands for it where there is the cookie of a sign-in.
 
     Raises:
-        CsrfFailed: the request changes something, and nothing shows that a page of ours sent it.
+        CsrfFailed: the request changes something, or is a WebSocket, and nothing shows that a page of ours sent it.
     """
     sent = request.headers.get("authorization")
     if sent is not None or "cookie" not in request.headers:
@@ -65,7 +66,9 @@ def credentials_of(request: Request, accounts: Accounts) -> str | None:
     token = request.cookies.get(cookie_name(accounts))
     if token is None:
         return None
-    if request.method not in _SAFE:
+    if request.scope["type"] == "websocket":
+        _check_socket(request, accounts)
+    elif request.scope["method"] not in _SAFE:
         _check_csrf(request, accounts, token)
     return f"Bearer {token}"
 
@@ -107,14 +110,20 @@ def admit_cookie(request: Request, accounts: Accounts) -> None:
     _check_site(request, accounts)
 
 
-def _check_csrf(request: Request, accounts: Accounts, token: str) -> None:
+def _check_socket(request: HTTPConnection, accounts: Accounts) -> None:
+    """Let our own pages through, and those of no other origin that may call the API: they have no use of cookies."""
+    if request.headers.get("origin", "").lower() != _origin_of(accounts.settings.base_url):
+        raise CsrfFailed("By cookie a WebSocket is for our own pages. Any other sends a token.")
+
+
+def _check_csrf(request: HTTPConnection, accounts: Accounts, token: str) -> None:
     _check_site(request, accounts)
     shown = request.headers.get(CSRF_HEADER, "")
     if not hmac.compare_digest(shown.encode(), csrf_token(accounts, token).encode()):
         raise CsrfFailed("Send the csrf_token of the sign-in as X-CSRF-Token.")
 
 
-def _check_site(request: Request, accounts: Accounts) -> None:
+def _check_site(request: HTTPConnection, accounts: Accounts) -> None:
     headers = request.headers
     allowed = {_origin_of(accounts.settings.base_url), *accounts.settings.cors_origins}
     origin = headers.get("origin")

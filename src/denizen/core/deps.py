@@ -12,7 +12,8 @@
 | `requires(...)` | the caller, or a 401 or 403 |
 
 They mean the install that a request belongs to; `denizen.dependencies` has the same for one that is named. The caller
-is known by whichever `Home` the application has, our tables only by an install in it.
+is known by whichever `Home` the application has, our tables only by an install in it. All but the sessions are for
+WebSockets too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope, is_permission
@@ -40,6 +42,11 @@ ELSEWHERE: Final = (
     "our tables want `denizen.install(app)`. `CurrentUser`, `CurrentCaller` and `requires` work here as well."
 )
 
+TOO_LONG: Final = (
+    "A WebSocket lives for longer than a session may: `Db` and `ReadDb` are for requests. Ask for `Here`, and open "
+    "`async with accounts.writing() as db` or `accounts.database.read.session()` for each message."
+)
+
 Which = Home | str | None
 """A home, the prefix of one, or the one that a request belongs to."""
 
@@ -49,7 +56,7 @@ def installs_of(app: Any) -> list[Accounts]:
     return [home for home in homes_of(app) if isinstance(home, Accounts)]
 
 
-def home_of(request: Request, which: Which = None) -> Home:
+def home_of(request: HTTPConnection, which: Which = None) -> Home:
     """Find who knows the caller of a request: the install for our routes, the only home for a host's, or the one that
     is named.
 
@@ -69,7 +76,7 @@ def home_of(request: Request, which: Which = None) -> Home:
     return found[0]
 
 
-def accounts_of(request: Request, which: Which = None) -> Accounts:
+def accounts_of(request: HTTPConnection, which: Which = None) -> Accounts:
     """Find the install that a request belongs to, as `home_of`.
 
     Raises:
@@ -89,6 +96,11 @@ def asks_home(dependency: object) -> bool:
 def asks_tables(dependency: object) -> bool:
     """Whether it wants an install, and no home without our tables will do."""
     return isinstance(dependency, _Value | _Session)
+
+
+def asks_session(dependency: object) -> bool:
+    """Whether it opens a session, which ends with the request."""
+    return isinstance(dependency, _Session)
 
 
 def why_none(installs: Sequence[Home], which: str | None) -> str:
@@ -126,7 +138,7 @@ class _Value:
     which: Which
     get: Callable[[Accounts], Any]
 
-    async def __call__(self, request: Request) -> Any:
+    async def __call__(self, request: HTTPConnection) -> Any:
         return self.get(accounts_of(request, self.which))
 
 
@@ -136,7 +148,7 @@ class _Instant:
 
     which: Which
 
-    async def __call__(self, request: Request) -> datetime:
+    async def __call__(self, request: HTTPConnection) -> datetime:
         return home_of(request, self.which).clock()
 
 
@@ -147,7 +159,9 @@ class _Session:
     which: Which
     open: Callable[[Accounts], AbstractAsyncContextManager[AsyncSession]]
 
-    async def __call__(self, request: Request) -> AsyncIterator[AsyncSession]:
+    async def __call__(self, request: HTTPConnection) -> AsyncIterator[AsyncSession]:
+        if request.scope["type"] == "websocket":
+            raise LookupError(TOO_LONG)
         async with self.open(accounts_of(request, self.which)) as db:
             yield db
 
@@ -170,7 +184,7 @@ class Bearer(HTTPBearer):
         self._scopes = scopes
         self._optional = optional
 
-    async def __call__(self, request: Request) -> Caller | None:  # type: ignore[override]  # a caller, not the header's parts
+    async def __call__(self, request: HTTPConnection) -> Caller | None:  # type: ignore[override]  # a caller, not the header's parts
         """Recognise the caller, or refuse.
 
         Raises:

@@ -44,7 +44,12 @@ def direct(dependant: Dependant) -> Endpoint | None:
     It raises what the dependencies and the endpoint raise, and `Invalid` for parameters that are not valid.
     """
     call = dependant.call
-    if call is None or not _is_plain(dependant) or not inspect.iscoroutinefunction(call):
+    if (
+        call is None
+        or not _is_plain(dependant)
+        or dependant.http_connection_param_name
+        or not inspect.iscoroutinefunction(call)
+    ):
         return None
     returned = get_type_hints(call).get("return")
     if not (inspect.isclass(returned) and issubclass(returned, Response)):
@@ -105,7 +110,6 @@ def _is_plain(dependant: Dependant) -> bool:
     return not (
         dependant.header_params
         or dependant.cookie_params
-        or dependant.http_connection_param_name
         or dependant.websocket_param_name
         or dependant.response_param_name
         or dependant.background_tasks_param_name
@@ -118,7 +122,7 @@ def _is_over_request_alone(dependency: Dependant) -> bool:
     return (
         _is_plain(dependency)
         and not (dependency.dependencies or dependency.path_params or dependency.query_params or dependency.body_params)
-        and dependency.request_param_name is not None
+        and (dependency.request_param_name or dependency.http_connection_param_name) is not None
         and _takes_it_by_place(dependency.call)
         and (_is_coroutine_callable(dependency.call) or _is_opened(dependency))
     )

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, TypeVar
 from uuid import UUID
 
+from sqlalchemy import Connection
 from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from denizen.core.auth import Caller
+from denizen.core.profiles import Profile
 
 INSTALL = "denizen_install"
 """The key of `AsyncSession.info` under which stands the install that a session belongs to; see `Accounts.adopt`."""
@@ -56,6 +58,11 @@ class Install(Protocol):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Who is told every event."""
+        ...
+
+    @property
+    def profile(self) -> Profile | None:
+        """The own fields of its accounts."""
         ...
 
     @property
@@ -108,6 +115,15 @@ async def guard(db: AsyncSession, caller: Caller | None, user_ids: Sequence[UUID
         await each(db, caller, others)
 
 
+def profile_of(db: AsyncSession) -> Profile | None:
+    """Give the own fields that accounts have in the install that `db` belongs to.
+
+    Raises:
+        LookupError, TypeError: as `record`.
+    """
+    return _install_of(db, "it").profile
+
+
 def check_session(db: object) -> None:
     """Refuse what is no `AsyncSession` before anything is asked of it.
 
@@ -156,6 +172,7 @@ class _Untold:
     """The events of a session that wait for its commit, each with the transaction or savepoint it happened in.
 
     The session itself is asked what became of them: whoever made it commits it, and nobody else knows of savepoints.
+    Where it joined the transaction of a connection (`AsyncSession(bind=connection)`), that is asked: see `_Outer`.
     """
 
     install: Install
@@ -169,6 +186,7 @@ class _Untold:
             held = db.info[_UNTOLD] = cls(install)
             listen(db.sync_session, "after_commit", held.has_committed)
             listen(db.sync_session, "after_soft_rollback", held.has_undone)
+            listen(db.sync_session, "after_rollback", held.has_undone_apart)
         return held
 
     def keep(self, session: Session, event: Event) -> None:
@@ -177,7 +195,13 @@ class _Untold:
 
     def has_undone(self, _: Session, undone: SessionTransaction) -> None:
         """Forget what happened in a transaction or a savepoint, and in those inside it."""
-        self.events = [(event, within) for event, within in self.events if undone not in _outwards(within)]
+        whole = undone.parent is None
+        self.events = [] if whole else [each for each in self.events if undone not in _outwards(each[1])]
+
+    def has_undone_apart(self, session: Session) -> None:
+        """Forget what happened where SQLAlchemy's session has no transaction: on a short way (`core.writes`)."""
+        if not session.in_transaction():
+            self.events = []
 
     def has_committed(self, session: Session) -> None:
         """Tell what was committed; a savepoint that is released may still be undone with what is around it.
@@ -188,11 +212,73 @@ class _Untold:
             return
         committed, events, self.events = session.get_transaction(), self.events, []
         told = [event for event, within in events if within is None or any(it is committed for it in _outwards(within))]
-        if told:
+        if not told:
+            return
+        outer = _still_open(committed)
+        if outer is None:
             self.install.tell(told)
+        else:
+            _Outer.of(outer).keep(outer, self.install, told)
 
 
 def _outwards(transaction: SessionTransaction | None) -> Iterator[SessionTransaction]:
     while transaction is not None:
         yield transaction
         transaction = transaction.parent
+
+
+def _still_open(committed: SessionTransaction | None) -> Connection | None:
+    """Give the connection of a session whose commit was none of the database's: its host began before the session."""
+    used = () if committed is None else committed._connections.values()  # noqa: SLF001  (nobody else knows all of them)
+    return next((connection for connection, *_ in used if connection.in_transaction()), None)
+
+
+class _Outer:
+    """What sessions have committed inside the transaction of a connection, which is their host's to commit.
+
+    It stands in the place of what commits on that one connection. SQLAlchemy's own event (`commit`) comes before the
+    statement, and the database may refuse that.
+    """
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        self._commit = commit
+        self._held: list[tuple[Install, Sequence[Event], frozenset[str]]] = []
+
+    @classmethod
+    def of(cls, connection: Connection) -> _Outer:
+        """Give that of a connection, which is listened to from now on."""
+        found = vars(connection).get("_commit_impl")
+        if isinstance(found, cls):
+            return found
+        made = cls(connection._commit_impl)  # noqa: SLF001  (see the class; a test tells when it is called no more)
+        connection._commit_impl = made  # type: ignore[method-assign]  # noqa: SLF001  (of this connection alone)
+        listen(connection, "rollback", made.has_undone)
+        listen(connection, "rollback_savepoint", made.has_undone_to)
+        return made
+
+    def keep(self, connection: Connection, install: Install, events: Sequence[Event]) -> None:
+        """Let events wait, with the savepoints that are around them."""
+        self._held.append((install, events, frozenset(_savepoints_of(connection))))
+
+    def has_undone(self, _: Connection) -> None:
+        """Forget all of it."""
+        self._held = []
+
+    def has_undone_to(self, _: Connection, name: str, context: None) -> None:
+        """Forget what happened in a savepoint."""
+        self._held = [each for each in self._held if name not in each[2]]
+
+    def __call__(self) -> None:
+        """Commit, and tell what was committed with it; nothing, where that fails."""
+        held, self._held = self._held, []
+        self._commit()
+        for install, events, _ in held:
+            install.tell(events)
+
+
+def _savepoints_of(connection: Connection) -> Iterator[str]:
+    """Give the names of the savepoints that a connection is in, from the inmost outwards."""
+    within = connection.get_nested_transaction()
+    while within is not None:
+        yield within._savepoint  # noqa: SLF001  (as events of SQLAlchemy call it)
+        within = within._previous_nested  # noqa: SLF001  (nothing public leads outwards)

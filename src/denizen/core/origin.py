@@ -118,4 +118,4 @@ def _made_of(scope: dict[str, Any]) -> Origin:
 
 def _act_of(scope: dict[str, Any]) -> str | None:
     path = getattr(scope.get("route"), "path", None)
-    return None if path is None else f"{scope.get('method')} {path}"
+    return None if path is None else f"{scope.get('method', 'WEBSOCKET')} {path}"

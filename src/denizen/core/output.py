@@ -34,7 +34,9 @@ class Output:
         self.json = json
 
     def row(self, value: object, *, title: str | None = None) -> None:
-        """Print one thing: a mapping, a dataclass or a Pydantic model."""
+        """Print one thing: a mapping, a dataclass or a Pydantic model. People see a fact that is a mapping in parts:
+        `profile.department`.
+        """
         facts = _facts(value)
         if self.json:
             write_line(facts)
@@ -45,7 +47,9 @@ class Output:
         table.title = title
         table.title_justify = "left"
         for name, fact in facts.items():
-            table.add_row(name, _for_people(fact))
+            parts = {f"{name}.{part}": each for part, each in fact.items()} if isinstance(fact, Mapping) else {}
+            for shown, each in (parts or {name: fact or None if isinstance(fact, Mapping) else fact}).items():
+                table.add_row(shown, _for_people(each))
         _console().print(table)
 
     def table(self, rows: Iterable[object], *, columns: Sequence[str], empty: str = "None.") -> None:

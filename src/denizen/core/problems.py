@@ -17,8 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Scope
+from starlette.websockets import WebSocket, WebSocketClose, WebSocketState
 
 from denizen.core import errors as kinds
 from denizen.core.errors import DenizenError, FieldError, Invalid
@@ -189,11 +191,16 @@ def invalid(found: Sequence[Any]) -> Invalid:
     Args:
         found: the dictionaries of `ValidationError.errors()`, with FastAPI's `("body", ...)` in front of the place.
     """
-    errors = [_field_error(item) for item in found[:_LISTED]]
+    errors = field_errors(found)
     if len(found) == 1:
         first = errors[0]
         return Invalid(f"{first.field}: {first.message}.", field=first.field, errors=errors)
     return Invalid(f"{len(found)} fields are not valid.", errors=errors)
+
+
+def field_errors(found: Sequence[Any]) -> list[FieldError]:
+    """Say the same field by field; of very many the first."""
+    return [_field_error(item) for item in found[:_LISTED]]
 
 
 _OUR_WORDS: Final = {
@@ -264,10 +271,16 @@ def _of_this_service(error: DenizenError) -> kinds.Unavailable:
     return kinds.Unavailable("Another service refused what this needs.", retry_after=error.retry_after)
 
 
-async def _answer_ours(request: Request, error: Exception) -> Response:
+async def _answer_ours(request: Any, error: Exception) -> Any:  # a `Request` or a `WebSocket`: two types to Starlette
     assert isinstance(error, DenizenError)  # noqa: S101  (what Starlette calls it for)
     if error.from_elsewhere:
         error = _of_this_service(error)
+    if isinstance(request, WebSocket) and not _is_deniable(request):
+        return _closing(request, error)
+    return _answer_to(request, error)
+
+
+def _answer_to(request: HTTPConnection, error: DenizenError) -> Response:
     stamped = REQUEST_ID in request.scope
     request_id = request_id_of(request.scope)
     face: Callable[[DenizenError], Response] | None = request.scope.get(FACE)
@@ -281,6 +294,22 @@ async def _answer_ours(request: Request, error: Exception) -> Response:
     if answer.status_code >= 500:
         log.warning("request_refused", status=answer.status_code, code=error.code, detail=str(error))
     return answer
+
+
+def _is_deniable(socket: WebSocket) -> bool:
+    """Whether a WebSocket that is not accepted yet may be answered as a request is (an extension of ASGI)."""
+    is_new = socket.application_state is WebSocketState.CONNECTING
+    return is_new and "websocket.http.response" in socket.scope.get("extensions", {})
+
+
+def _closing(socket: WebSocket, error: DenizenError) -> WebSocketClose | None:
+    """Give the end of a WebSocket that an error came up in; one that is not accepted yet becomes a 403 by that.
+
+    Source: RFC 6455 section 7.4.1; 1013, "Try again later", is of IANA's registry.
+    """
+    if WebSocketState.DISCONNECTED in {socket.application_state, socket.client_state}:
+        return None
+    return WebSocketClose(1013 if status_of(error) in {429, 503} else 1008, reason=error.code)
 
 
 _FRAMEWORK: Final = {
@@ -333,10 +362,8 @@ def _methods_at(request: Request) -> set[str]:
 
 
 ANY: Final = (Invalid, kinds.UnknownParameter, kinds.Unavailable)
-"""What any route may refuse."""
-
 WRITING: Final = (*ANY, kinds.StorageFull)
-"""The same of one that writes."""
+"""What any route may refuse, and what one may that writes."""
 
 
 def responses(*errors: type[DenizenError]) -> dict[int | str, dict[str, Any]]:

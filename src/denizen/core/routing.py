@@ -71,23 +71,33 @@ class QueryNames:
     Attributes:
         single: those with one value.
         repeatable: those that may be given more than once.
+        own_fields: whether there is one more for each own field that accounts of an install are found by.
     """
 
     single: frozenset[str]
     repeatable: frozenset[str] = frozenset()
+    own_fields: bool = False
 
     @classmethod
     def of(cls, dependant: Dependant) -> Self:
         """Collect what an endpoint and its dependencies declare."""
-        single, repeatable, waiting = set[str](), set[str](), [dependant]
+        single, repeatable, waiting, own_fields = set[str](), set[str](), [dependant], False
         while waiting:
             current = waiting.pop()
             waiting.extend(current.dependencies)
+            own_fields |= any(
+                getattr(each.field_info.annotation, "takes_own_fields", False) for each in current.query_params
+            )
             for field in _get_flat_fields_from_params(current.query_params):
                 names = {name for _, name in _get_param_aliases(field)}
                 many = field_annotation_is_sequence(field.field_info.annotation)
                 (repeatable if many else single).update(names)
-        return cls(frozenset(single), frozenset(repeatable))
+        return cls(frozenset(single), frozenset(repeatable), own_fields)
+
+    def of_install(self, scope: Scope) -> Self:
+        """Give these and those that the install of a request adds."""
+        profile = getattr(scope.get(ACCOUNTS), "profile", None) if self.own_fields else None
+        return self if profile is None else replace(self, single=self.single | profile.filters)
 
     def check(self, sent: QueryParams) -> None:
         """Refuse parameters that are not declared, and single ones that are repeated.
@@ -156,7 +166,8 @@ def _names_of(endpoint: Callable[..., Any], dependant: Dependant) -> QueryNames 
     by_hand: QueryNames | None = getattr(endpoint, _QUERY, None)
     if by_hand is None:
         return declared
-    return QueryNames(declared.single | by_hand.single, declared.repeatable | by_hand.repeatable)
+    single, repeatable = declared.single | by_hand.single, declared.repeatable | by_hand.repeatable
+    return replace(declared, single=single, repeatable=repeatable)
 
 
 # -------------------------------------------------------------------------------------------------------------- routes
@@ -198,7 +209,7 @@ class Route(APIRoute):
             limit = own_limit if own_limit is not None else scope.get(MAX_BODY_SIZE, DEFAULT_MAX_BODY_SIZE)
             request = BoundedRequest(scope, plain.receive, plain._send, limit=limit)  # noqa: SLF001  (no other way)
             if names is not None and scope["query_string"]:
-                names.check(request.query_params)
+                names.of_install(scope).check(request.query_params)
             if body is not None and await request.body() and is_json:
                 await _read(request, forms=forms)
             try:

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.types import TypeEngine
 
-from denizen.core.types import UtcDateTime, Uuid
+from denizen.core.types import JsonObject, UtcDateTime, Uuid
 
 Convert = Callable[[Any], Any]
 Row = tuple[Any, ...]
@@ -82,7 +82,7 @@ def _given_by(query: Query) -> Any:
 
 
 def _out(column: TypeEngine[Any], dialect: Dialect, *, shown: bool) -> Convert | None:
-    if shown and isinstance(column, UtcDateTime | Uuid):
+    if shown and isinstance(column, UtcDateTime | Uuid | JsonObject):
         return column.shown_processor(dialect)
     return column.dialect_impl(dialect).result_processor(dialect, None)
 

@@ -8,6 +8,7 @@ What is stored (ADR 0007):
 | `UtcDateTime` | `timestamptz` | `2026-01-31T09:30:00.000000Z`, 27 characters | aware `datetime` in UTC |
 | `Key` | `varchar COLLATE "C"` | text, compared byte by byte | `str` |
 | `StringList` | `json` | JSON text | `list[str]` |
+| `JsonObject` | `jsonb` | JSON text | `dict[str, Any]` |
 
 The two text forms sort as the values do, can be read and pasted in any SQLite shell, and are what the API answers with.
 """
@@ -17,10 +18,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, String, types
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -141,6 +143,44 @@ class StringList(TypeDecorator[list[str]]):
             return None
         found: list[str] = json.loads(value) if isinstance(value, str) else value
         return found
+
+
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """A JSON object: `jsonb` on PostgreSQL, which can look into it, and text on SQLite."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite; `jsonb` elsewhere."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String())
+        return dialect.type_descriptor(JSONB())
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> Any:
+        """Write JSON text on SQLite."""
+        return write_json(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any] | None:
+        """Read JSON text on SQLite."""
+        found: dict[str, Any] | None = _read_object(value)
+        return found
+
+    def shown_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Give what `core.statements` reads a row with: the same without the calls around it, of which a list has
+        hundreds.
+        """
+        return _read_object if dialect.name == "sqlite" else None
+
+
+def _read_object(value: Any) -> Any:
+    if value == "{}":  # as it is of most accounts, and to read it costs a microsecond
+        return {}
+    return json.loads(value) if isinstance(value, str) else value
+
+
+write_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Writes JSON as `JsonObject` stores it on SQLite. Made once: that takes as long as to write a small object."""
 
 
 def key(length: int) -> TypeEngine[str]:

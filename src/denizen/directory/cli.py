@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
@@ -14,9 +15,20 @@ from denizen.core.commands import Json, Output, command, confirm, open_accounts,
 from denizen.core.errors import Invalid
 from denizen.core.ids import parse_id
 from denizen.core.output import write_line
+from denizen.core.profiles import FILTER
 from denizen.directory import crud, service
-from denizen.directory.schemas import MAX_IDS, UserQuery
-from denizen.users.cli import COLUMNS, facts, named
+from denizen.directory.schemas import MAX_IDS, UserFilter, UserQuery
+from denizen.users.cli import (
+    COLUMNS,
+    OwnFields,
+    OwnFilter,
+    facts,
+    named,
+    own_fields,
+    own_filters,
+    own_texts,
+    require_own,
+)
 from denizen.users.crud import find_user
 from denizen.users.schemas import UserUpdate
 from denizen.users.service import change_user
@@ -40,6 +52,7 @@ async def list_(
     email: Annotated[str | None, typer.Option(help="Only this e-mail address, in any case.")] = None,
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
+    profile: OwnFilter = None,
     count: Annotated[bool, typer.Option("--count", help="Also say how many there are in all.")] = False,
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Those that are deleted and not yet erased; goes with --limit alone.")
@@ -53,8 +66,10 @@ async def list_(
     Example: denizen users list --inactive --count
 
     Example: denizen users list --q lovel
+
+    Example: denizen users list --profile department=sales
     """
-    asked = {
+    asked: dict[str, Any] = {
         "q": q,
         "limit": limit,
         "cursor": cursor,
@@ -63,14 +78,15 @@ async def list_(
         "username": username,
         "external_id": external_id,
     }
-    asked |= {"count": "exact" if count else None, "order_by": order_by}
+    asked |= {"count": "exact" if count else None, "order_by": order_by, **own_filters(profile)}
     # What was not said is not asked for: a search goes with few things.
     query = UserQuery.model_validate({name: value for name, value in asked.items() if value is not None})
     if deleted:
         await _list_deleted(query, Output(as_json))
         return
     async with open_accounts() as accounts:
-        page = await service.list_users(accounts.database.read, accounts.cursors, query)
+        require_own(accounts.profile, query.own_fields)
+        page = await service.list_users(accounts.database.read, accounts.cursors, query, accounts.profile)
     out = Output(as_json)
     out.table([facts(row) for row in page.rows], columns=COLUMNS, empty="No accounts.")
     if as_json and (page.total is not None or page.next_cursor is not None or page.cut):
@@ -108,6 +124,7 @@ async def edit(
     active: Annotated[
         bool | None, typer.Option("--activate/--deactivate", help="May sign in, or not.", show_default=False)
     ] = None,
+    profile: OwnFields = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(help="Empty a field: username, email, full_name or external_id. Can be repeated."),
@@ -123,6 +140,10 @@ async def edit(
         str | None, typer.Option(help="Match those created then or later: 2026-01-31T00:00:00Z.")
     ] = None,
     where_created_before: Annotated[str | None, typer.Option(help="Match those created earlier.")] = None,
+    where_profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Match those with this value in a field of your own. Can be repeated."),
+    ] = None,
     where_id: Annotated[list[str] | None, typer.Option(help="Match only this id. Can be repeated.")] = None,
     everybody: Annotated[bool, typer.Option("--everybody", help="Match all there are.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
@@ -133,13 +154,17 @@ async def edit(
 
     Example: denizen users edit ada --full-name "Augusta Ada King" --clear external_id
 
+    Example: denizen users edit ada --profile department=sales --profile level=
+
     Example: denizen users edit --all-matching --where-active --where-created-before 2020-01-01T00:00:00Z --deactivate
+
+    Example: denizen users edit --all-matching --where-profile department=sales --profile department=revenue
     """
     if unknown := set(clear or ()) - {"username", "email", "full_name", "external_id"}:
         raise Invalid(f"--clear takes username, email, full_name or external_id, not {min(unknown)}.")
-    data = named(
-        clear or (), username=username, email=email, full_name=full_name, external_id=external_id, is_active=active
-    )
+    texts = own_texts(profile)
+    new = {"username": username, "email": email, "full_name": full_name, "external_id": external_id}
+    data = named(clear or (), **new, is_active=active, profile=texts or None)
     if not data.model_fields_set:
         raise Invalid("Nothing to change: name a field, for example --full-name.")
     where = {
@@ -147,12 +172,16 @@ async def edit(
         "created_at__gte": where_created_from,
         "created_at__lt": where_created_before,
         "id__in": _ids(where_id),
+        **own_filters(where_profile),
     }
     where = {name: value for name, value in where.items() if value is not None}
     _check_aim(who, data, all_matching=all_matching, where=where, everybody=everybody, dry_run=dry_run)
+    matching = UserFilter.model_validate(where)
     async with open_accounts() as accounts:
+        if texts:
+            data.profile = own_fields(accounts.profile, texts)
         if who is None:
-            await _edit_all(accounts, _values(where), data, Output(as_json), dry_run=dry_run, yes=yes)
+            await _edit_all(accounts, matching, data, Output(as_json), dry_run=dry_run, yes=yes)
             return
         async with accounts.writing() as db:
             user = await find_user(db, who)
@@ -200,31 +229,26 @@ def _check_aim(
         raise Invalid("Either WHO is changed, or --all-matching: not both.")
     if everybody == bool(where):
         raise Invalid("--all-matching takes --where-... to say which accounts, or --everybody for all of them.")
-    alike = data.model_fields_set - {"full_name", "is_active"}
+    alike = data.model_fields_set - {"full_name", "is_active", "profile"}
     if alike - {"external_id"} or data.external_id is not None:
         raise Invalid(
             "No two accounts have the same username, e-mail address or external id, and none goes without both names: "
-            "--all-matching takes --activate, --deactivate, --full-name, --clear full_name and --clear external_id."
+            "--all-matching takes --activate, --deactivate, --profile, --full-name, --clear full_name and --clear "
+            "external_id."
         )
-
-
-def _values(where: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the filters as the API checks those of a list."""
-    query = UserQuery.model_validate(where)
-    return {name: getattr(query, name) for name in where}
 
 
 async def _edit_all(
-    accounts: Accounts, values: dict[str, Any], data: UserUpdate, out: Output, *, dry_run: bool, yes: bool
+    accounts: Accounts, matching: UserFilter, data: UserUpdate, out: Output, *, dry_run: bool, yes: bool
 ) -> None:
     """Show what would be changed, ask, and change it."""
-    change = service.ChangeOfMany(accounts, values, data)
+    require_own(accounts.profile, matching.own_fields)
+    change = service.ChangeOfMany(accounts, service.values_of(matching, accounts.profile), data)
     tally = await change.count()
     if tally.matched and not out.json:
         first = await change.first(_SHOWN)
-        out.table(
-            [_preview(row, data) for row in first], columns=("id", "username", "email", *sorted(data.model_fields_set))
-        )
+        new = _flat(data.model_dump(include=data.model_fields_set))
+        out.table([_preview(_flat(row), new) for row in first], columns=("id", "username", "email", *sorted(new)))
     out.say(f"{tally.matched:,} accounts match." if tally.matched else "No account matches.")
     if tally.matched and not dry_run:
         confirm(f"Change {tally.matched:,} accounts?", yes=yes)
@@ -238,11 +262,20 @@ async def _edit_all(
         raise typer.Exit(1)
 
 
-def _preview(row: Mapping[str, Any], data: UserUpdate) -> dict[str, Any]:
-    named = data.model_dump(include=data.model_fields_set)
-    new = {name: f"{_word(row[name])} -> {_word(value)}" for name, value in named.items() if row[name] != value}
-    return {**row, **new}
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Give own fields by themselves: `profile.department`."""
+    own = {f"{FILTER}{name}": value for name, value in facts.get("profile", {}).items()}
+    return {name: value for name, value in facts.items() if name != "profile"} | own
+
+
+def _preview(row: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    changes = {
+        name: f"{_word(row.get(name))} -> {_word(value)}" for name, value in new.items() if row.get(name) != value
+    }
+    return {**row, **changes}
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) else "-" if value is None else "yes" if value else "no"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

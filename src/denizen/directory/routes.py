@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
+from denizen.core.auth import AUTH
 from denizen.core.deps import CanReadUsers, Here, Reads
-from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, UnknownParameter
+from denizen.core.errors import RepeatedParameter
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, responses
+from denizen.core.profiles import ProfileInvalid
 from denizen.core.routing import Router
 from denizen.directory import service
 from denizen.directory.errors import ListingUnsupported
@@ -19,8 +20,6 @@ from denizen.users.schemas import UserRead, dump_users
 
 router = Router(tags=["users"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
-_ANY = (Invalid, UnknownParameter, Unavailable)
 _NAMES = (EmailInvalid, UsernameInvalid)
 
 
@@ -40,14 +39,16 @@ _NAMES = (EmailInvalid, UsernameInvalid)
                 },
             }
         },
-        **responses(*_AUTH, *_ANY, RepeatedParameter, *_NAMES, ListingUnsupported, SearchInvalid, CursorInvalid),
+        **responses(
+            *AUTH, *ANY, RepeatedParameter, *_NAMES, ProfileInvalid, ListingUnsupported, SearchInvalid, CursorInvalid
+        ),
     },
 )
 async def list_users(
     request: Request, accounts: Here, caller: CanReadUsers, reads: Reads, query: Annotated[UserQuery, Query()]
 ) -> Response:
     """Page through the accounts, by `cursor` at any depth at the same speed, or by `skip`; or search them by `q`."""
-    page = await service.list_users(reads, accounts.cursors, query)
+    page = await service.list_users(reads, accounts.cursors, query, accounts.profile)
     headers = next_page(accounts.public_url("/users/"), request.query_params.multi_items(), page.next_cursor)
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)

@@ -1,15 +1,16 @@
 """Which accounts are asked for, in which order."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from annotated_types import MaxLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from denizen.core.bounds import MAX_SEARCH_LENGTH
 from denizen.core.identifiers import MAX_EXTERNAL_ID_LENGTH
 from denizen.core.ids import parse_id
+from denizen.core.profiles import FILTER
 from denizen.core.text import Instant, Storable
 from denizen.users.schemas import Email, Username
 
@@ -33,9 +34,14 @@ def _read_ids(value: Any) -> Any:
 
 
 class UserFilter(BaseModel):
-    """Which accounts. A parameter that is none of these is refused: ignored, it would return everyone."""
+    """Which accounts. A parameter that is none of these is refused: ignored, it would return everyone.
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    Beside these there is one for each own field that can be compared, `profile.department`, where the install has some.
+    """
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    takes_own_fields: ClassVar = True
 
     email: Annotated[Email | None, Field(description="In any case.")] = None
     username: Annotated[Username | None, Field(description="In any case.")] = None
@@ -54,6 +60,18 @@ class UserFilter(BaseModel):
     updated_at__gt: Instant | None = None
     updated_at__lte: Instant | None = None
     updated_at__lt: Instant | None = None
+
+    @model_validator(mode="after")
+    def _refuse_others(self) -> Self:
+        others = (self.model_extra or {}).items()
+        if any(not name.startswith(FILTER) or not isinstance(value, str) for name, value in others):
+            raise PydanticCustomError("extra_forbidden", "there are other parameters than are known here")
+        return self
+
+    @property
+    def own_fields(self) -> dict[str, str]:
+        """What own fields are to be, as it was written, by their names."""
+        return {name.removeprefix(FILTER): value for name, value in sorted((self.model_extra or {}).items())}
 
 
 class UserQuery(UserFilter):

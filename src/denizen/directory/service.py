@@ -13,9 +13,10 @@ from uuid import UUID
 
 from denizen.core.accounts import Accounts
 from denizen.core.database import Reader
-from denizen.core.errors import DenizenError, StorageFull, Unavailable
+from denizen.core.errors import DenizenError, StorageFull, Unavailable, UnknownParameter
 from denizen.core.identifiers import clean_email, email_key, username_key
 from denizen.core.paging import CursorInvalid, CursorSigner
+from denizen.core.profiles import FILTER, Profile
 from denizen.core.types import format_utc, parse_utc
 from denizen.directory import crud
 from denizen.directory.crud import Shape
@@ -26,9 +27,6 @@ from denizen.users.crud import Row
 from denizen.users.errors import UserChanged, UserNotFound
 from denizen.users.schemas import READ_FIELDS, UserUpdate
 from denizen.users.service import change_user
-
-_UNIQUE = frozenset({"email", "username", "external_id", "id__in"})
-"""Filters that leave so few rows that any order over them is cheap."""
 
 _RANGED = ("created_at", "updated_at")
 _NAMED = ("username", "email")
@@ -77,14 +75,19 @@ class Page:
     cut: bool = False
 
 
-def plan_listing(query: UserQuery) -> Listing:
+def plan_listing(query: UserQuery, profile: Profile | None = None) -> Listing:
     """Turn what was asked for into a list that an index serves.
+
+    Args:
+        query: what was asked for.
+        profile: the own fields of this install.
 
     Raises:
         ListingUnsupported: no index does. Said, rather than served slowly or with a filter left out.
-        EmailInvalid, UsernameInvalid: a filter that can match nobody.
+        EmailInvalid, UsernameInvalid, ProfileInvalid: a filter that can match nobody.
+        UnknownParameter: an own field that there is not, or that cannot be compared.
     """
-    listing = plan_filter(query, order=query.order_by)
+    listing = plan_filter(query, profile, order=query.order_by)
     if query.cursor is not None and query.skip is not None:
         raise ListingUnsupported(
             "`skip` and `cursor` cannot be combined: a cursor already says where to go on.", field="skip"
@@ -94,17 +97,17 @@ def plan_listing(query: UserQuery) -> Listing:
     return listing
 
 
-def plan_filter(asked: UserFilter, *, order: str | None = None) -> Listing:
+def plan_filter(asked: UserFilter, profile: Profile | None = None, *, order: str | None = None) -> Listing:
     """Turn a filter into a list that an index serves, ordered by `order` or else by the field of its range, or by `id`.
 
     Raises:
-        ListingUnsupported, EmailInvalid, UsernameInvalid: as `plan_listing`.
+        ListingUnsupported, EmailInvalid, UsernameInvalid, ProfileInvalid, UnknownParameter: as `plan_listing`.
     """
-    values = _values_of(asked)
+    values = values_of(asked, profile)
     ranged = [name for name in _RANGED if any(condition.startswith(f"{name}__") for condition in values)]
     order = order or (ranged[0] if ranged else "id")
     listing = Listing(order.removeprefix("-"), order.startswith("-"), values)
-    if not _UNIQUE & values.keys():
+    if not crud.UNIQUE & values.keys():
         _refuse_unindexed(listing, ranged)
     return listing
 
@@ -118,9 +121,18 @@ def _refuse_unindexed(listing: Listing, ranged: list[str]) -> None:
         )
     if "is_active" in listing.values and listing.order != "id":
         raise ListingUnsupported("is_active goes with order_by=id or -id, and with no range.", field="is_active")
+    if crud.PROFILE in listing.values and listing.order != "id":
+        raise ListingUnsupported(
+            "Own fields of accounts go with order_by=id or -id, and with no range.", field=crud.PROFILE
+        )
 
 
-def _values_of(asked: UserFilter) -> dict[str, Any]:
+def values_of(asked: UserFilter, profile: Profile | None) -> dict[str, Any]:
+    """Give the parameters of a filter's conditions, by condition.
+
+    Raises:
+        EmailInvalid, UsernameInvalid, ProfileInvalid, UnknownParameter: as `plan_listing`.
+    """
     values: dict[str, Any] = {
         name: value for name in UserFilter.model_fields if (value := getattr(asked, name)) is not None
     }
@@ -128,7 +140,17 @@ def _values_of(asked: UserFilter) -> dict[str, Any]:
         values["email"] = email_key(clean_email(values["email"]))
     if "username" in values:
         values["username"] = username_key(values["username"])
+    if asked.own_fields:
+        values[crud.PROFILE] = {name: _wanted(profile, name, text) for name, text in asked.own_fields.items()}
     return values
+
+
+def _wanted(profile: Profile | None, name: str, text: str) -> Any:
+    if profile is None or f"{FILTER}{name}" not in profile.filters:
+        raise UnknownParameter(
+            "Accounts are not found by this field of their own: there is no such, or not as a value."
+        )
+    return profile.read_wanted(name, text)
 
 
 async def search_users(reads: Reader, query: UserQuery, asked: str) -> Page:
@@ -145,16 +167,16 @@ async def search_users(reads: Reader, query: UserQuery, asked: str) -> Page:
     return Page(rows, cut=found > len(rows))
 
 
-async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery) -> Page:
+async def list_users(reads: Reader, cursors: CursorSigner, query: UserQuery, profile: Profile | None = None) -> Page:
     """Serve a page of a list, or of a search.
 
     Raises:
-        ListingUnsupported, SearchInvalid, CursorInvalid, EmailInvalid, UsernameInvalid: the question cannot be answered
-            as it stands.
+        ListingUnsupported, SearchInvalid, CursorInvalid, EmailInvalid, UsernameInvalid, ProfileInvalid,
+            UnknownParameter: the question cannot be answered as it stands.
     """
     if query.q is not None:
         return await search_users(reads, query, query.q)
-    listing = plan_listing(query)
+    listing = plan_listing(query, profile)
     place = (
         _Place.of(listing) if query.cursor is None else _Place.read(listing, cursors.read(listing.name, query.cursor))
     )
@@ -293,7 +315,9 @@ class ChangeOfMany:
         """Read accounts that match, in the order of their ids, on a thread: no index may serve these filters."""
         shape = Shape(descending=descending, after=after is not None, conditions=tuple(sorted(values)))
         async with self._accounts.database.read.slow() as db:
-            rows = await db.execute(crud.page_query(shape), {**values, "limit": limit, "after_0": after})
+            rows = await db.execute(
+                crud.page_query(shape, self._accounts.database.kind), {**values, "limit": limit, "after_0": after}
+            )
             return [dict(zip(READ_FIELDS, row, strict=True)) for row in rows]
 
     async def _change(self, rows: list[dict[str, Any]]) -> list[str]:
@@ -301,7 +325,7 @@ class ChangeOfMany:
         refused = list[str]()
         for _ in range(_TRIES):
             wanted = {name: getattr(self._data, name) for name in self._data.model_fields_set}
-            others = [row for row in rows if any(row[name] != value for name, value in wanted.items())]
+            others = [row for row in rows if not _is_as_wanted(row, wanted)]
             self.tally.unchanged += len(rows) - len(others)
             stale = await self._write(others, refused) if others else []
             if not stale:
@@ -346,3 +370,10 @@ class ChangeOfMany:
                 except DenizenError as error:
                     refused.append(f"{row['id']}: {error.detail}")
         return changed, stale, refused
+
+
+def _is_as_wanted(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    own = wanted.get("profile", {})
+    return all(row["profile"].get(name) == value for name, value in own.items()) and all(
+        row[name] == value for name, value in wanted.items() if name != "profile"
+    )

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from functools import partial
+from operator import is_
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from denizen.core.errors import DenizenError, Unavailable
 from denizen.core.home import add_home, homes_of
 from denizen.core.problems import add_handlers
 from denizen.core.tokens import digest, looks_like
-from denizen.elsewhere.memory import Asking, Memory
+from denizen.elsewhere.memory import Asking, Memory, Turns
 from denizen.elsewhere.tokens import (
     CLOCKS_DIFFER,
     FETCH,
@@ -32,6 +34,7 @@ from denizen.elsewhere.tokens import (
     looks_like_jwt,
 )
 from denizen.hosts import asked_by, check_routes
+from denizen.refresh.schemas import IntrospectRead
 from denizen.users.deps import UserBearer
 from denizen.users.errors import UserNotFound
 from denizen.users.schemas import UserRead
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     import httpx
     from fastapi import FastAPI
 
+Kept = TypeVar("Kept")
 MOST_SECONDS: Final = 60.0
 """For how long something may be remembered: whoever is suspended is kept out within a minute."""
 _MINUTE: Final = timedelta(seconds=MOST_SECONDS)
@@ -48,7 +52,10 @@ _STRANGERS: Final = timedelta(seconds=10)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PATIENCE: Final = Patience(tries=2, within=1.0, pause=0.1)
 """Somebody waits for an answer to a request of his own meanwhile."""
-_TURNS: Final = 3
+_TRIES: Final = 3
+"""How often something is asked where whom it is about is forgotten meanwhile."""
+_MOST_TURNS: Final = 10_000
+"""Of how many it is known that they were forgotten while a question was on its way, which takes seconds."""
 _NO_KEY: Final = (
     "To read accounts elsewhere, `CurrentUser` needs an API key with the scopes users:read and tokens:introspect: "
     "denizen.remote(url, key). Without one, ask for `CurrentCaller`."
@@ -135,7 +142,7 @@ class RemoteHome:
     _users: Memory[UUID, UserRead] = field(init=False, repr=False)
     _forgotten: Memory[UUID, datetime] = field(init=False, repr=False)
     _all_forgotten: datetime | None = field(default=None, init=False, repr=False)
-    _turn: int = field(default=0, init=False, repr=False)
+    _turns: Turns[UUID] = field(default_factory=lambda: Turns(_MOST_TURNS), init=False, repr=False)
     _asking: Asking = field(default_factory=Asking, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -172,6 +179,7 @@ class RemoteHome:
     def forget(self, user_id: UUID | None = None) -> None:
         """Ask anew about somebody from now on, or about everybody: he was suspended, or may do something else now.
 
+        What is being asked just now and turns out to be about him is asked once more; nobody else waits for that.
         An access token that he was given before is asked about too, and refused where this service has no key to ask
         with: the next one he is given tells what holds then.
         """
@@ -179,8 +187,8 @@ class RemoteHome:
         gone = at if user_id is None else self._forgotten.put(user_id, at, since=at, until=at + LONGEST_LIFE)
         if gone is not None:  # all of them, or more than are remembered: so everybody is asked about
             self._all_forgotten = max(gone, self._all_forgotten or gone)
-        self._turn += 1
-        self._callers.drop(lambda caller: user_id in {None, caller.user_id})
+        self._turns.forget(user_id)  # before what is kept is dropped: see `_up_to_date`
+        self._callers.drop(lambda caller: user_id in {None, *_people_of(caller)})
         self._users.drop(lambda user: user_id in {None, user.id})
 
     async def recognise(self, authorization: str | None, at: datetime) -> Caller | None:
@@ -215,7 +223,7 @@ class RemoteHome:
             raise LookupError(_NO_KEY)
         user = self._users.get(user_id, self.clock())
         if user is None:
-            user = await self._asking.once((user_id, self._turn), lambda: self._read_user(user_id))
+            user = await self._asking.once(user_id, lambda: self._read_user(user_id))
         return None if user is None or not _is_in_use(user, self.clock()) else user.model_dump()
 
     def _check_routes(self, app: FastAPI) -> None:
@@ -233,7 +241,8 @@ class RemoteHome:
         """Check an access token, and ask about it where it tells of what may have changed."""
         caller, issued_at = await self.checker.check(token, at)
         assert caller.user_id is not None  # noqa: S101  (it was looked at)
-        since = max(filter(None, [self._forgotten.get(caller.user_id, at), self._all_forgotten]), default=None)
+        known = [self._forgotten.get(each, at) for each in _people_of(caller)]
+        since = max(filter(None, [*known, self._all_forgotten]), default=None)
         # By the clock of the server, which may be ahead of this one.
         forgotten = since is not None and issued_at <= since + CLOCKS_DIFFER
         if self.has_key and (forgotten or not timedelta() <= at - issued_at <= _MINUTE):
@@ -249,10 +258,12 @@ class RemoteHome:
             return known
         if self._strangers.get(key, at):
             raise invalid()
-        return await self._asking.once((key, self._turn), lambda: self._ask(token, key))
+        return await self._asking.once(key, lambda: self._ask(token, key))
 
     async def _ask(self, token: str, key: bytes) -> Caller:
-        told = await self._up_to_date(access.introspect_token(token))
+        return await self._up_to_date(access.introspect_token(token), lambda told: self._keep_caller(key, told))
+
+    def _keep_caller(self, key: bytes, told: IntrospectRead) -> tuple[Caller, list[UUID]]:
         at = self.clock()
         if told.active and told.iss != self.checker.issuer:
             raise _cannot_tell(f"{self.client!r} calls itself {told.iss}: say so by remote(..., issuer=...).")
@@ -261,28 +272,38 @@ class RemoteHome:
             self._strangers.put(key, True, since=at, until=at + _STRANGERS)
             raise invalid()
         self._callers.put(key, caller, since=at, until=min(at + self.keep, caller.expires_at or at + self.keep))
-        return caller
+        return caller, _people_of(caller)
 
     async def _read_user(self, user_id: UUID) -> UserRead | None:
         try:
-            user = await self._up_to_date(people.get_user(user_id))
+            return await self._up_to_date(people.get_user(user_id), self._keep_user)
         except UserNotFound:
             return None
+
+    def _keep_user(self, user: UserRead) -> tuple[UserRead, list[UUID]]:
         at = self.clock()
-        self._users.put(user_id, user, since=at, until=at + self.keep)
-        return user
+        self._users.put(user.id, user, since=at, until=at + self.keep)
+        return user, [user.id]
 
-    async def _up_to_date(self, call: Call[T]) -> T:
-        """Ask, and ask again where somebody was forgotten meanwhile: the answer may be of before.
+    async def _up_to_date(self, call: Call[T], keep: Callable[[T], tuple[Kept, list[UUID]]]) -> Kept:
+        """Ask, and ask again where whom the answer is about was forgotten meanwhile: it may be of before.
 
-        What it gives is to be kept without waiting for anything else.
+        It is kept first and looked at then, while `forget` counts first and drops then: whichever thread that runs in,
+        one of the two sees the other.
         """
-        for _ in range(_TURNS):
-            turn = self._turn
-            told = await _asked(self.client, call, self.timeout)
-            if turn == self._turn:
-                return told
-        raise _cannot_tell("Somebody was forgotten again and again.")
+        for _ in range(_TRIES):
+            began = self._turns.now
+            kept, people_of_it = keep(await _asked(self.client, call, self.timeout))
+            if not self._turns.forgotten(people_of_it, since=began):
+                return kept
+            for memory in (self._callers, self._users):
+                memory.drop(partial(is_, kept))
+        raise _cannot_tell("Whoever calls was forgotten again and again.")
+
+
+def _people_of(caller: Caller) -> list[UUID]:
+    """Give whom a caller stands for: himself, and whoever acts in his place."""
+    return [each for each in (caller.user_id, caller.impersonator_id) if each is not None]
 
 
 def _is_in_use(user: UserRead, at: datetime) -> bool:

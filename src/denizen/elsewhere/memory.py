@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from datetime import datetime
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,9 +29,7 @@ class Memory(Generic[K, V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
-        self._lock = (
-            Lock()
-        )  # somebody may be forgotten from a thread, as the routes of a host run that are no coroutines
+        self._lock = Lock()  # somebody may be forgotten from a thread, as routes of a host run that are no coroutines
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -63,6 +61,48 @@ class Memory(Generic[K, V]):
         with self._lock:
             for key in [key for key, entry in self._entries.items() if which(entry.value)]:
                 del self._entries[key]
+
+
+class Turns(Generic[K]):
+    """Who was forgotten while a question was on its way, so that its answer may be of before.
+
+    Counted, and not told by a clock: of two things within a microsecond one comes first.
+
+    Args:
+        most: of how many it is known; of more than that everybody counts as forgotten when the oldest of them was.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._now = self._of_all = 0
+        self._of_each: OrderedDict[K, int] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._of_each)
+
+    @property
+    def now(self) -> int:
+        """The turn in which a question begins."""
+        return self._now
+
+    def forget(self, key: K | None) -> None:
+        """Begin the next turn with somebody forgotten, or everybody."""
+        with self._lock:
+            self._now += 1
+            if key is None:
+                self._of_all = self._now
+                self._of_each.clear()
+                return
+            self._of_each[key] = self._now
+            self._of_each.move_to_end(key)
+            if len(self._of_each) > self._most:
+                _, self._of_all = self._of_each.popitem(last=False)
+
+    def forgotten(self, keys: Iterable[K], *, since: int) -> bool:
+        """Whether one of these was forgotten after a turn, or everybody was."""
+        with self._lock:
+            return since < self._of_all or any(since < self._of_each.get(key, 0) for key in keys)
 
 
 class Asking:

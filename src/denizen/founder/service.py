@@ -19,6 +19,7 @@ from denizen.founder.schemas import FirstAdministrator
 from denizen.onetime.service import issue, look_again, peek, spend
 from denizen.roles.models import ADMIN
 from denizen.roles.service import grant_roles
+from denizen.sessions.crud import lock_owners
 from denizen.sessions.service import Opened, open_session
 from denizen.users.service import judge_account, store_account
 
@@ -118,6 +119,7 @@ async def open_first_administrator(
     await find_offer(accounts, data.token, at=at)
     identity = judge_account(accounts, data.username, data.email, data.full_name, password=data.password)
     hashed = await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
+    await lock_owners(db, instead_of)
     await crud.hold_first(db)
     if await crud.has_administrator(db):
         raise AdministratorExists("There is an administrator already. Ask them for an invitation.")

@@ -23,7 +23,7 @@ class _OneBearer(Bearer):
     def judge(self, caller: Caller, home: Home) -> None:
         """Refuse a caller who may not."""
         if not caller.may(Scope.INVITATIONS_WRITE):
-            raise InvitationNotFound("Invitation not found")
+            raise InvitationNotFound("Invitation not found") from caller.lacks(Scope.INVITATIONS_WRITE)
 
 
 CanReachInvitation = Annotated[Caller, Depends(_OneBearer())]

@@ -34,6 +34,7 @@ from denizen.onetime.errors import LinkInvalid
 from denizen.roles.crud import can_sign_in
 from denizen.roles.errors import RoleNotFound
 from denizen.roles.service import check_grantable, grant_roles, permissions_of
+from denizen.sessions.crud import lock_owners
 from denizen.sessions.service import Opened, open_session
 from denizen.users.crud import get_user
 from denizen.users.errors import UserNotFound
@@ -258,6 +259,7 @@ async def accept_invitation(
     if found.email and data.email and email_key(clean_email(data.email)) != found.email_key:
         raise InvitationEmailFixed("This invitation was sent to another address.", field="email")
     identity, hashed = await _prepare(accounts, data.username, email, data.full_name, data.password)
+    await lock_owners(db, instead_of)
     spent = await crud.spend_invitation(db, digest(data.token), at=at)
     if spent is None:
         raise LinkInvalid(_INVALID)

@@ -1,15 +1,15 @@
 """Long work over HTTP: looking at it. It is begun by the routes of whatever it does."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
-from denizen.core.auth import CredentialsInvalid, CredentialsMissing, Scope, ScopeMissing
+from denizen.core.auth import AUTH, Scope
 from denizen.core.deps import CanImportUsers, CurrentCaller, Here, Now, ReadDb
-from denizen.core.errors import Invalid, RepeatedParameter, Unavailable, UnknownParameter
+from denizen.core.errors import RepeatedParameter
 from denizen.core.ids import parse_id
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, responses
 from denizen.core.routing import Router, Stream
 from denizen.jobs import crud, service
 from denizen.jobs.deps import LINES, NDJSON, NdjsonResponse
@@ -19,8 +19,6 @@ from denizen.jobs.schemas import JobQuery, JobRead
 
 router = Router(tags=["jobs"])
 
-_AUTH: Final = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
-_ANY: Final = (Invalid, UnknownParameter, Unavailable)
 JobId = Annotated[str, Path(description="A UUIDv7.")]
 
 
@@ -29,7 +27,7 @@ JobId = Annotated[str, Path(description="A UUIDv7.")]
     response_model=list[JobRead],
     operation_id="list_jobs",
     summary="List jobs",
-    responses={200: {"headers": NEXT_PAGE}, **responses(*_AUTH, *_ANY, RepeatedParameter, CursorInvalid)},
+    responses={200: {"headers": NEXT_PAGE}, **responses(*AUTH, *ANY, RepeatedParameter, CursorInvalid)},
 )
 async def list_jobs(
     request: Request,
@@ -52,7 +50,7 @@ async def list_jobs(
     response_model=JobRead,
     operation_id="get_job",
     summary="Read a job",
-    responses=responses(*_AUTH, JobNotFound, *_ANY),
+    responses=responses(*AUTH, JobNotFound, *ANY),
 )
 async def get_job(caller: CurrentCaller, db: ReadDb, at: Now, job_id: JobId) -> JobRead:
     """Tell how far a job is. Your own needs no scope, others' need `users:import`."""
@@ -64,7 +62,7 @@ async def get_job(caller: CurrentCaller, db: ReadDb, at: Now, job_id: JobId) -> 
     response_class=NdjsonResponse,
     operation_id="list_job_results",
     summary="Read the results of a job",
-    responses={200: LINES, **responses(*_AUTH, JobNotFound, *_ANY)},
+    responses={200: LINES, **responses(*AUTH, JobNotFound, *ANY)},
 )
 async def list_job_results(accounts: Here, caller: CurrentCaller, db: ReadDb, job_id: JobId) -> Response:
     """Give what became of every row so far."""
@@ -83,5 +81,5 @@ async def _visible(db: ReadDb, caller: CurrentCaller, job_id: str) -> Job:
         raise JobNotFound("Job not found")
     job = await crud.get_job(db, found)
     if job.caller_id != caller.id and not caller.may(Scope.USERS_IMPORT):
-        raise JobNotFound("Job not found")
+        raise JobNotFound("Job not found") from caller.lacks(Scope.USERS_IMPORT)
     return job

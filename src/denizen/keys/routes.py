@@ -7,18 +7,18 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BeforeValidator
 
 from denizen.core.auth import (
+    AUTH,
     BeyondCaller,
     CredentialsInvalid,
     CredentialsMissing,
     NotWhileImpersonating,
     ReauthenticationNeeded,
-    ScopeMissing,
 )
 from denizen.core.deps import CurrentCaller, Db, Here, Now, Reads
-from denizen.core.errors import Invalid, RepeatedParameter, StorageFull, Unavailable, UnknownParameter
+from denizen.core.errors import RepeatedParameter
 from denizen.core.ids import parse_id
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
-from denizen.core.problems import responses
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once
 from denizen.keys import crud, service
@@ -28,10 +28,7 @@ from denizen.keys.schemas import KeyCreate, KeyCreated, KeyQuery, KeyRead, add_t
 
 router = Router(tags=["keys"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _PERSON = (NotWhileImpersonating, ReauthenticationNeeded)
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
 
 
 def _parse_key_id(text: object) -> UUID:
@@ -53,7 +50,7 @@ KeyId = Annotated[UUID, BeforeValidator(_parse_key_id), Path(description="A UUID
     summary="Make an API key",
     responses={
         201: {"headers": REPLAYED},
-        **responses(*_AUTH, *_PERSON, KeyBeyondMaker, KeyExpiryInvalid, KeysTooMany, *REFUSALS, *_WRITING),
+        **responses(*AUTH, *_PERSON, KeyBeyondMaker, KeyExpiryInvalid, KeysTooMany, *REFUSALS, *WRITING),
     },
 )
 async def create_key(caller: MayMakeKeys, attempt: Once, db: Db, at: Now, data: KeyCreate) -> Response:
@@ -82,7 +79,7 @@ def _with_token(answer: Response, token: str) -> Response:
     response_model=list[KeyRead],
     operation_id="list_keys",
     summary="List API keys",
-    responses={200: {"headers": NEXT_PAGE}, **responses(*_AUTH, *_ANY, RepeatedParameter, CursorInvalid)},
+    responses={200: {"headers": NEXT_PAGE}, **responses(*AUTH, *ANY, RepeatedParameter, CursorInvalid)},
 )
 async def list_keys(
     request: Request, accounts: Here, caller: CurrentCaller, reads: Reads, query: Annotated[KeyQuery, Query()]
@@ -98,7 +95,7 @@ async def list_keys(
     response_model=KeyRead,
     operation_id="get_current_key",
     summary="Read your own API key",
-    responses=responses(CredentialsMissing, CredentialsInvalid, KeyNotFound, *_ANY),
+    responses=responses(CredentialsMissing, CredentialsInvalid, KeyNotFound, *ANY),
 )
 async def get_current_key(caller: CurrentCaller, reads: Reads) -> Response:
     """Describe the key that this request was made with. Needs no scope."""
@@ -110,7 +107,7 @@ async def get_current_key(caller: CurrentCaller, reads: Reads) -> Response:
     response_model=KeyRead,
     operation_id="get_key",
     summary="Read an API key",
-    responses=responses(CredentialsMissing, CredentialsInvalid, KeyNotFound, *_ANY),
+    responses=responses(CredentialsMissing, CredentialsInvalid, KeyNotFound, *ANY),
 )
 async def get_key(caller: CurrentCaller, key_id: KeyId, reads: Reads) -> Response:
     """Describe one of your own keys, or with `keys:write` any."""
@@ -129,7 +126,7 @@ async def get_key(caller: CurrentCaller, key_id: KeyId, reads: Reads) -> Respons
         KeyNotFound,
         KeyBeyondMaker,
         BeyondCaller,
-        *_WRITING,
+        *WRITING,
     ),
 )
 async def revoke_key(caller: MayRevokeKeys, key_id: KeyId, db: Db, at: Now) -> None:

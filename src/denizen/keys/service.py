@@ -114,8 +114,17 @@ async def read_key(reads: Reader, key_id: UUID, *, caller: Caller) -> crud.Row:
     row = await crud.read_key(reads, key_id)
     shown = dict(zip(READ_FIELDS, row, strict=True))
     if not caller.may(Scope.KEYS_WRITE) and not _is_own(caller, shown["user_id"]) and shown["id"] != caller.id:
-        raise KeyNotFound("API key not found")
+        raise _hidden(caller, shown["user_id"])
     return row
+
+
+def _hidden(caller: Caller, owner_id: UUID | None) -> KeyNotFound:
+    """Give what somebody is told of a key that he may not know of; what he lacks, and whose it is, is for the audit."""
+    missing = caller.lacks(Scope.KEYS_WRITE)
+    missing.user_id = owner_id
+    hidden = KeyNotFound("API key not found")
+    hidden.__cause__ = missing
+    return hidden
 
 
 def _is_own(caller: Caller, owner_id: UUID | None) -> bool:
@@ -258,7 +267,7 @@ async def revoke_key(db: AsyncSession, key_id: UUID, *, by: Caller | None, at: d
 
 async def _check_revocable(db: AsyncSession, key: Key, by: Caller) -> None:
     if not by.may(Scope.KEYS_WRITE):
-        raise KeyNotFound("API key not found")
+        raise _hidden(by, key.user_id)
     if key.user_id is not None:
         await guard(db, by, [key.user_id])
     if not covers(by.scopes, frozenset(key.scopes)):

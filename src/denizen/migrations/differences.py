@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Table, inspect
 
 from denizen.migrations.environment import METADATA, options
+from denizen.users.models import PROFILE_INDEX
 
 _WORDS = {"add": "lacks", "remove": "has, and should not have,"}
 
@@ -22,9 +23,13 @@ def differences(connection: Connection) -> list[str]:
 
 
 def _rules(connection: Connection) -> Iterator[str]:
-    """CHECKs by their names, which Alembic does not compare."""
+    """CHECKs by their names, and the index of own fields, which Alembic does not compare."""
     inspector = inspect(connection)
     there = set(inspector.get_table_names())
+    if connection.dialect.name == "postgresql" and "denizen_users" in there:
+        known = {each["name"] for each in inspector.get_indexes("denizen_users")}
+        if PROFILE_INDEX not in known:
+            yield f"The database lacks the index denizen_users.{PROFILE_INDEX}."
     for table in METADATA.sorted_tables:
         if table.name in there:
             has = {str(rule["name"]) for rule in inspector.get_check_constraints(table.name)}

@@ -26,6 +26,7 @@ from denizen.mail import models as mail_models
 from denizen.migrations.models import VERSION_TABLE
 from denizen.migrations.records import record_step
 from denizen.onetime import models as onetime_models
+from denizen.profiles import models as profiles_models
 from denizen.refresh import models as refresh_models
 from denizen.roles import models as roles_models
 from denizen.search import models as search_models
@@ -36,6 +37,7 @@ from denizen.users import models as users_models
 ROOMS = (
     users_models,
     search_models,
+    profiles_models,
     idempotency_models,
     limits_models,
     housekeeping_models,
@@ -89,10 +91,10 @@ def run(connection: Connection, scripts: ScriptDirectory, steps: Steps, **more: 
 
 def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
     """Leave a host's tables in the same database alone, and of ours those that SQLAlchemy cannot describe: FTS5's, and
-    the index that needs an extension.
+    the index that needs an extension, and the one that SQLite has not.
     """
     if kind == "index":
-        return name != search_models.TRIGRAMS
+        return name not in {search_models.TRIGRAMS, users_models.PROFILE_INDEX}
     return kind != "table" or ((name or "").startswith("denizen_") and not (name or "").startswith(search_models.INDEX))
 
 

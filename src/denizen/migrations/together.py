@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError, to_tuple
 from sqlalchemy import Connection, text
 
 from denizen.core.errors import DenizenError
@@ -130,10 +131,11 @@ def _adoption(context: MigrationContext, heads: Any) -> Iterable[Any]:
 
 
 def require_branch(scripts: ScriptDirectory) -> None:
-    """Refuse a history whose revisions depend on ours without including them: Alembic would fail with a `KeyError`.
+    """Refuse a history whose revisions depend on ours without including them, where Alembic would fail with a
+    `KeyError`; and one whose revisions follow ours, as a merge of both branches does.
 
     Raises:
-        CommandError: says the line that is missing.
+        CommandError: says the line that is missing, or wrong.
     """
     try:
         scripts.get_heads()
@@ -142,6 +144,30 @@ def require_branch(scripts: ScriptDirectory) -> None:
             f"A revision depends on {error}, which is not there. "
             f"Where it is Denizen's, let version_locations name {LOCATION} (and path_separator be newline)."
         ) from None
+
+    for script in scripts.walk_revisions():
+        if not is_ours(script):
+            _refuse_to_follow_ours(script)
+
+
+def _refuse_to_follow_ours(script: Script) -> None:
+    """Refuse a revision of the host's that is built upon one of ours. The branches would be one, and our next revision
+    a second head of it, which neither `heads` nor `denizen@head` of before means.
+    """
+    follows = to_tuple(script.down_revision, default=())
+    ours = [name for name in follows if name.startswith(f"{LABEL}_")]
+    if not ours:
+        return
+    own = [name for name in follows if name not in ours]
+    written = (
+        repr(own[0] if len(own) == 1 else tuple(own)) if own else "the one before it of your own (None for the first)"
+    )
+    needs = repr(ours[0] if len(ours) == 1 else tuple(ours))
+    advice = "Two heads need no merge: delete it, and run `alembic upgrade heads`. Or let" if own else "Let"
+    raise CommandError(
+        f"{Path(script.path).name} follows {', '.join(ours)} of Denizen's, and what follows it is Denizen's next "
+        f"release. {advice} its down_revision be {written} and its depends_on {needs}."
+    )
 
 
 def place_revision(context: MigrationContext, heads: Any, directives: list[Any]) -> None:

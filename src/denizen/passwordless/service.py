@@ -24,6 +24,7 @@ from denizen.onetime import service as onetime
 from denizen.onetime.errors import LinkInvalid
 from denizen.onetime.service import CODE_LIFETIME
 from denizen.passwordless.errors import PasswordlessOff
+from denizen.sessions.crud import lock_owners
 from denizen.sessions.service import Opened, find_login, may_sign_in, open_session
 from denizen.users import crud as users
 from denizen.users.errors import UserNotFound
@@ -163,7 +164,7 @@ async def sign_in_by_link(
         LinkInvalid: it opens nothing, or nobody signs in to its account just now; which of them is not said.
     """
     seen = await onetime.peek(accounts, "magic_link", token, at=at)
-    user = await _hold(db, seen, at=at)
+    user = await _hold(db, seen, at=at, instead_of=instead_of)
     await onetime.spend(accounts, db, "magic_link", token, at=at)
     return await _open(accounts, db, user, method="magic_link", at=at, instead_of=instead_of)
 
@@ -203,15 +204,18 @@ async def sign_in_by_code(
         await wrong_guess(accounts, who, address)
         raise
     async with accounts.writing() as db:
-        user = await _hold(db, seen, at=at)
+        user = await _hold(db, seen, at=at, instead_of=instead_of)
         await right_guess(accounts, db, who, address)
         return await _open(accounts, db, user, method="code", at=at, instead_of=instead_of)
 
 
-async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime) -> User:
+async def _hold(db: AsyncSession, seen: onetime.Opened, *, at: datetime, instead_of: str | None) -> User:
     """Give the account that a token is of, held, if it still has the address and somebody may sign in to it."""
+    if seen.user_id is None:
+        raise LinkInvalid(_INVALID)
+    await lock_owners(db, instead_of, seen.user_id)
     try:
-        user = None if seen.user_id is None else await users.get_user(db, seen.user_id, for_update=True)
+        user: User | None = await users.get_user(db, seen.user_id, for_update=True)
     except UserNotFound:
         user = None
     if user is None or user.email_key != email_key(seen.email or "") or not may_sign_in(user, at=at):

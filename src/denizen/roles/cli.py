@@ -13,7 +13,7 @@ from denizen.core.errors import Invalid
 from denizen.roles import crud, service
 from denizen.roles.models import ADMIN, Role
 from denizen.roles.schemas import READ_FIELDS, RoleCreate, RoleUpdate
-from denizen.users.cli import Who, facts, named, states_of
+from denizen.users.cli import OwnFields, Who, facts, named, own_fields, own_texts, states_of
 from denizen.users.crud import find_user
 from denizen.users.service import create_account
 
@@ -154,6 +154,7 @@ async def create_user(
     username: Annotated[str | None, typer.Option(help="Username.")] = None,
     full_name: Annotated[str | None, typer.Option(help="Full name.")] = None,
     external_id: Annotated[str | None, typer.Option(help="What another system calls this person.")] = None,
+    profile: OwnFields = None,
     role: Annotated[list[str] | None, typer.Option(help="Give this role. Can be repeated.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Give the role admin: may do everything.")] = False,
     inactive: Annotated[bool, typer.Option("--inactive", help="Cannot sign in yet.")] = False,
@@ -168,9 +169,11 @@ async def create_user(
     Example: denizen users create --username ada --email ada@example.org --full-name "Ada Lovelace"
 
     Example: denizen users create --email ada@example.org --admin
+
+    Example: denizen users create --email ada@example.org --profile department=sales --profile level=7
     """
     data = named(username=username, email=email, full_name=full_name, external_id=external_id)
-    roles = {*(role or ()), *([ADMIN] if admin else ())}
+    roles, texts = {*(role or ()), *([ADMIN] if admin else ())}, own_texts(profile)
     password = None if no_password else ask_password(stdin=password_stdin)
     async with open_accounts() as accounts:
         async with accounts.writing() as db:
@@ -183,6 +186,7 @@ async def create_user(
                 external_id=data.external_id,
                 is_active=not inactive,
                 password=password,
+                profile=own_fields(accounts.profile, texts) if texts else None,
             )
             held = await service.grant_roles(db, user.id, roles, caller=None, at=accounts.clock())
         Output(as_json).row({**facts(user), "roles": [each.name for each in held]}, title="Created")
@@ -195,7 +199,7 @@ async def show_user(
     deleted: Annotated[bool, typer.Option("--deleted", help="Also one that is deleted and not yet erased.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one account: what roles it has, whether it is suspended and why.
+    """Show one account: its fields and your own, what roles it has, whether it is suspended and why.
 
     Example: denizen users show ada@example.org
     """

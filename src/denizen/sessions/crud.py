@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 
 from denizen.core.database import Reader
 from denizen.core.statements import Statement
+from denizen.core.tokens import digest
 from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.writes import Call, run, run_later
 from denizen.roles.models import Role, UserRole
@@ -111,6 +112,17 @@ async def lock_logins(db: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID
     """
     rows = await db.execute(_LOGIN.where(User.id.in_(user_ids)).order_by(User.id).with_for_update(key_share=True))
     return {row.id: Login(*row) for row in rows}
+
+
+async def lock_owners(db: AsyncSession, token: str | None, *user_ids: UUID) -> None:
+    """Hold accounts and the one whose sign-in a token opens, which is to end with what is opened for them; nothing
+    where there is no token. Before anything else is held: whoever erases that account holds it before its sign-ins.
+    """
+    if token is None:
+        return
+    owner = select(Session.user_id).where(Session.token_digest == digest(token)).scalar_subquery()
+    both = select(User.id).where(or_(User.id.in_(user_ids), User.id == owner)).order_by(User.id)
+    await db.execute(both.with_for_update(key_share=True, of=User))
 
 
 async def replace_hash(db: AsyncSession, user_id: UUID, old: str, new: str) -> None:

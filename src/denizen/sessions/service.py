@@ -146,7 +146,7 @@ async def sign_in(
         HashingBusy: too many passwords wait.
     """
     found, who = await find_login(accounts, login)
-    user, full = await _prove(accounts, db, found, password, who=who, at=at)
+    user, full = await _prove(accounts, db, found, password, who=who, at=at, instead_of=instead_of)
     await _end_instead(db, instead_of)
     return await _open(accounts, db, user.id, method="password", at=at, full=full)
 
@@ -158,7 +158,14 @@ async def _end_instead(db: AsyncSession, token: str | None) -> None:
 
 
 async def _prove(
-    accounts: Accounts, db: AsyncSession, found: Login | None, password: str, *, who: str, at: datetime
+    accounts: Accounts,
+    db: AsyncSession,
+    found: Login | None,
+    password: str,
+    *,
+    who: str,
+    at: datetime,
+    instead_of: str | None = None,
 ) -> tuple[Login, bool]:
     """Check a password, then begin the transaction of what it opens, and look there once more: a hash takes its time.
 
@@ -173,6 +180,7 @@ async def _prove(
     assert found is not None  # noqa: S101  (or its password would not have fitted)
     stored = found.hashed_password or ""
     renewed = await _hash_anew(accounts, password, stored)
+    await crud.lock_owners(db, instead_of, found.id)
     user, guesses, full = await run_together(
         db, crud.hold_login(found.id), see_guesses(limits), _see_surplus(accounts, found.id)
     )
@@ -211,7 +219,7 @@ async def open_session(
         user_id: who.
         method: how he has shown it: `magic_link`, `code`, `invitation`.
         at: now.
-        instead_of: as of `sign_in`.
+        instead_of: as of `sign_in`; its owner is held (`crud.lock_owners`).
 
     Raises:
         SignInFailed: nobody signs in to the account just now.
@@ -313,15 +321,9 @@ async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, ca
     await guard(db, caller, [user_id])
     if not may_sign_in(user, at=at):
         raise AccountNotInUse("Nobody signs in to this account just now: it is suspended, or not active.")
-    left = IMPERSONATION_LIFE if caller.expires_at is None else caller.expires_at - at
+    left = IMPERSONATION_LIFE if caller.expires_at is None else min(IMPERSONATION_LIFE, caller.expires_at - at)
     return await _open(
-        accounts,
-        db,
-        user_id,
-        method="impersonation",
-        at=at,
-        lifetime=min(IMPERSONATION_LIFE, left),
-        impersonator_id=caller.user_id,
+        accounts, db, user_id, method="impersonation", at=at, lifetime=left, impersonator_id=caller.user_id
     )
 
 

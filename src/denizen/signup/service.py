@@ -27,7 +27,7 @@ from denizen.users.errors import TAKEN
 from denizen.users.events import EmailProved
 from denizen.users.models import User
 from denizen.users.schemas import UserCreate
-from denizen.users.service import judge_account, store_account
+from denizen.users.service import judge_account, judge_profile, store_account
 
 _PURPOSE: Final = "sign_up"
 
@@ -76,18 +76,19 @@ async def ask_for_account(accounts: Accounts, db: AsyncSession, data: UserCreate
         data: of the account.
 
     Raises:
-        EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
+        EmailInvalid, UsernameInvalid, PasswordRefused, ProfileInvalid: as `core` judges them.
         UsernameTaken, UsernameTooSimilar: somebody has it just now.
         HashingBusy: too many passwords wait.
     """
     identity = judge_account(accounts, data.username, data.email, data.full_name, password=data.password)
+    own = judge_profile(accounts, data.profile, caller=None)
     # It is not kept, since who chose it is not known; the work is that of opening an account at once.
     await accounts.hashing.hash(data.password, lane=Lane.PUBLIC)
     is_mailed = await may_post(accounts, _PURPOSE, str(identity.email))
     taken = await crud.find_taken(db, identity)
     _refuse_username(identity, taken)
     at, life, email = accounts.clock(), _lifetime(accounts), str(identity.email)
-    wanted = {"username": identity.username, "full_name": data.full_name}
+    wanted = {"username": identity.username, "full_name": data.full_name, "profile": own}
     token = await issue(accounts, db, _PURPOSE, at=at, lifetime=life, email=email, payload=wanted)
     if not is_mailed:
         return
@@ -142,6 +143,7 @@ async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConf
         identity,
         full_name=full_name,
         hashed_password=hashed,
+        profile=seen.payload["profile"],
         email_verified_at=at,
         at=at,
     )

@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from denizen.core.auth import Caller, CredentialsInvalid, is_permission
-from denizen.core.home import STATE, add_home
+from denizen.core.home import STATE, add_home, homes_of
 from denizen.core.ids import new_id
 from denizen.core.problems import add_handlers
+from denizen.core.profile_sources import profile_of_model
+from denizen.core.profiles import Profile, changed_profile, new_profile
 from denizen.core.tokens import Prefix, new_token
 from denizen.testing.clocks import Clock
 from denizen.users.schemas import UserRead
@@ -47,14 +51,22 @@ class FakeHome:
         clock: gives the present; turned, it ends what `expires_in` limits.
         prefix: what tells it from others in one application.
         reauthentication_timeout: seconds for which `FreshSession` holds.
+        profile: the model of the fields that accounts have besides ours, which are checked then; without one there may
+            be any.
     """
 
     def __init__(
-        self, *, clock: Clock | None = None, prefix: str = "", reauthentication_timeout: float = 600.0
+        self,
+        *,
+        clock: Clock | None = None,
+        prefix: str = "",
+        reauthentication_timeout: float = 600.0,
+        profile: type[BaseModel] | Profile | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.prefix = prefix
         self.reauthentication_timeout = reauthentication_timeout
+        self.profile = profile if profile is None or isinstance(profile, Profile) else profile_of_model(profile)
         self._callers: dict[str, Caller] = {}
         self._users: dict[UUID, UserRead] = {}
         self._acting: FakePerson | None = None
@@ -72,10 +84,12 @@ class FakeHome:
             permissions: what he may do: `notes:write`, or `*` for everything.
             expires_in: after which his sign-in ends.
             impersonator_id: who acts in his place.
-            fields: of `UserRead`, where they are not to be made up: `username="ada"`.
+            fields: of `UserRead`, where they are not to be made up: `username="ada"`,
+                `profile={"department": "sales"}`.
 
         Raises:
             ValueError: one of `permissions` is none, or `fields` are not those of an account.
+            ProfileInvalid: `profile` is not what the model says.
         """
         user = self._make_user(fields)
         self._users[user.id] = user
@@ -90,15 +104,22 @@ class FakeHome:
         return self._admit("dzk_", caller, user)
 
     def change(self, person: FakePerson, **fields: Any) -> None:
-        """Let his account say something else from now on. One that is suspended or not active opens nothing."""
+        """Let his account say something else from now on; of `profile` the fields that are named. One that is suspended
+        or not active opens nothing.
+        """
         now = self._users[person.id]
+        if "profile" in fields:
+            fields["profile"] = self._changed(now.profile, fields["profile"])
         self._users[person.id] = UserRead.model_validate(now.model_dump() | {"version": now.version + 1} | fields)
 
     def remove(self, person: FakePerson) -> None:
-        """Let his account be gone, or his key be revoked."""
-        self._users.pop(person.id, None)
-        for token in [token for token, caller in self._callers.items() if person.id in {caller.user_id, caller.id}]:
-            del self._callers[token]
+        """Let somebody's account be gone, with all that opened it; of a key the key alone, which is revoked."""
+        is_key = person.caller.kind == "key"
+        if not is_key:
+            self._users.pop(person.id, None)
+        for token, caller in list(self._callers.items()):
+            if caller.id == person.caller.id or (not is_key and caller.user_id == person.id):
+                del self._callers[token]
 
     @contextmanager
     def acting_as(self, person: FakePerson) -> Iterator[FakePerson]:
@@ -158,7 +179,15 @@ class FakeHome:
         made_up: dict[str, Any] = dict.fromkeys(UserRead.model_fields)
         made_up |= {"id": new_id(), "username": name, "email": f"{name or f'person{number}'}@example.org"}
         made_up |= {"is_active": True, "created_at": at, "updated_at": at, "version": 1}
-        return UserRead.model_validate(made_up | dict(fields))
+        own = fields.get("profile")
+        if self.profile is not None:
+            own = new_profile(self.profile, own, by_owner=False)
+        return UserRead.model_validate({**made_up, **fields, "profile": own or {}})
+
+    def _changed(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        if self.profile is None:
+            return {name: value for name, value in {**stored, **given}.items() if value is not None}
+        return changed_profile(self.profile, stored, given, by_owner=False)
 
     def _make_caller(
         self, kind: Any, permissions: Iterable[str], expires_in: timedelta | None, user_id: UUID | None
@@ -178,16 +207,18 @@ class FakeHome:
 
 @contextmanager
 def faked(app: FastAPI, *, clock: Clock | None = None) -> Iterator[FakeHome]:
-    """Let the routes of `app` ask a `FakeHome` who calls, instead of what was installed in it, until the end.
+    """Let the routes of `app` ask a `FakeHome` who calls, instead of what was installed in it, until the end. Own
+    fields are checked as by what was installed first.
 
     What is installed is not opened, as long as no lifespan runs (`httpx.ASGITransport` runs none). Routes that ask for
     `Db` want an install: see `make_settings`. So do dependencies of one install that is named.
     """
+    profile = next((own for home in homes_of(app) if (own := getattr(home, "profile", None)) is not None), None)
     missing = object()
     before = getattr(app.state, STATE, missing)
     setattr(app.state, STATE, [])
     try:
-        yield FakeHome(clock=clock).attach(app)
+        yield FakeHome(clock=clock, profile=profile).attach(app)
     finally:
         if before is missing:
             delattr(app.state, STATE)

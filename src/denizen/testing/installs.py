@@ -78,7 +78,8 @@ async def make_person(accounts: Accounts, *permissions: str, roles: Iterable[str
         accounts: what `install` gave.
         permissions: what he may do, by a role of his own.
         roles: that he has besides, by name.
-        fields: of `create_account`; without `username` and `email`, made up.
+        fields: of `create_account`; without `username` and `email`, made up. Own fields are given by
+            `profile={"department": "sales"}`.
     """
     at = accounts.clock()
     async with accounts.writing() as db:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.errors import DenizenError
-from denizen.core.events import record
+from denizen.core.events import profile_of, record
 from denizen.core.types import parse_utc
 from denizen.roles.batches import read_rights
 from denizen.roles.service import give_many
@@ -325,7 +325,7 @@ async def _make_plan(db: AsyncSession, rows: Sequence[Account], options: ImportO
             raise Raced
     asked = [(row.roles, row.is_active) for row in rows]
     rights = await read_rights(db, options.caller, list(current), asked, lock=not options.dry_run, at=parse_utc(at))
-    plan = Plan(options, taken, current, seen, rights=rights, at=at)
+    plan = Plan(options, taken, current, seen, rights, profile=profile_of(db), at=at)
     for begin in range(0, len(rows), 100):
         plan.judge(rows[begin : begin + 100])
         await asyncio.sleep(0)  # the event loop has others to serve

@@ -37,6 +37,7 @@ from denizen.transfer.adapters.formats import format_of, make_reader, make_write
 from denizen.transfer.adapters.sources import Source
 from denizen.transfer.errors import FileChanged
 from denizen.transfer.schemas import (
+    Columns,
     Format,
     ImportOptions,
     Match,
@@ -46,6 +47,7 @@ from denizen.transfer.schemas import (
     read_mappings,
 )
 from denizen.transfer.service import Import, export_users, plan_export
+from denizen.users.cli import OwnFilter, own_filters, require_own
 
 app = typer.Typer()
 
@@ -92,20 +94,24 @@ async def import_(
 
     Example: denizen users import people.csv --mode upsert --match external_id --report results.csv
 
+    Example: denizen users import people.csv --map dept=profile.department
+
     Example: denizen users import people.csv --resume
     """
     _check_files(file, report, resume=resume, dry_run=dry_run)
-    renamed = read_mappings(maps or ())
     options = ImportOptions(mode, match, dry_run=dry_run)
     out, began = Output(as_json), time.monotonic()
     async with aclosing(Source.open(file)) as opened, open_accounts() as accounts, _collecting_seldom():
-        source = Source(file, opened)
+        source, columns = Source(file, opened), Columns(accounts.profile)
+        renamed = read_mappings(maps or (), columns)
         form = form or await source.guess()
-        reader = make_reader(form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed)
+        reader = make_reader(
+            form, ignore_unknown=ignore_unknown, renamed=renamed, needed=options.needed, columns=columns
+        )
         work = Work(
             kind="import",
             source=_shown(file),
-            options=described(options, form, renamed, ignore_unknown=ignore_unknown),
+            options=described(options, form, renamed, ignore_unknown=ignore_unknown, profile=accounts.profile),
             source_digest=None if dry_run else await source.digest(accounts),
             bytes_total=source.size,
         )
@@ -136,6 +142,7 @@ async def export(
     username: Annotated[str | None, typer.Option(help="Only this username, in any case.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this id. Can be repeated.")] = None,
+    profile: OwnFilter = None,
     created_since: Annotated[str | None, typer.Option(help=f"Only those created then or later: {_TIME}.")] = None,
     created_before: Annotated[str | None, typer.Option(help="Only those created before.")] = None,
     updated_since: Annotated[str | None, typer.Option(help="Only those changed then or later.")] = None,
@@ -150,6 +157,8 @@ async def export(
 
     Example: denizen users export --inactive | jq .email
 
+    Example: denizen users export --profile department=sales --output sales.csv
+
     Example: denizen users export --updated-since 2026-01-31T00:00:00Z --output changed.ndjson
     """
     asked = {
@@ -162,11 +171,12 @@ async def export(
         "created_at__lt": created_before,
         "updated_at__gte": updated_since,
         "updated_at__lt": updated_before,
+        **own_filters(profile),
     }
-    extract = plan_export(
-        UserFilter.model_validate(asked), form or format_of(output) or "ndjson", with_hashes=with_hashes
-    )
+    which, form = UserFilter.model_validate(asked), form or format_of(output) or "ndjson"
     async with open_accounts() as accounts:
+        require_own(accounts.profile, which.own_fields)
+        extract = plan_export(which, form, with_hashes=with_hashes, profile=accounts.profile)
         listing = extract.listing
         shape = Shape(conditions=listing.conditions)
         total = await count_users(accounts.database.read, shape, listing.values, exact=False)

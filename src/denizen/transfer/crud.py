@@ -37,10 +37,11 @@ from denizen.core.errors import Unavailable
 from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.directory.crud import Shape, page_query
 from denizen.directory.service import Listing
+from denizen.profiles import crud as profiles
 from denizen.search import crud as search
 from denizen.transfer.adapters import sql
 from denizen.transfer.adapters.sql import Kind
-from denizen.transfer.schemas import STORED, Account, Format
+from denizen.transfer.schemas import OWN, STORED, Account, Format
 from denizen.users.errors import TAKEN
 from denizen.users.models import User
 
@@ -62,6 +63,7 @@ _TYPES: Final = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "version": "integer",
+    "profile": "jsonb",
 }
 _WIDTH: Final = len(STORED)
 _NAMES: Final = ", ".join(STORED)
@@ -96,6 +98,7 @@ async def insert_accounts(db: AsyncSession, accounts: Sequence[Account]) -> set[
     stored = await _insert(db, accounts)
     new = accounts if len(stored) == len(accounts) else [each for each in accounts if each.id in stored]
     await search.create_entries(db, [(account.id, account.found_by) for account in new])
+    await profiles.store_values(db, [(account.id, account.own) for account in new if account.own], replace=False)
     return stored
 
 
@@ -161,7 +164,10 @@ _READ: Final = {
     "WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)) AND deleted_at IS NULL "
     "ORDER BY id {lock}) AS u",
 }
-_VALUES: Final = ", ".join(f"u.{name}" for name in STORED)
+_VALUES: Final = {
+    "sqlite": ", ".join(f"u.{name}" for name in STORED),
+    "postgresql": ", ".join("CAST(u.profile AS text)" if name == "profile" else f"u.{name}" for name in STORED),
+}
 
 
 async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> dict[str, Account]:
@@ -177,9 +183,9 @@ async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> 
         Their `line` is 0; times are as the database writes them.
     """
     dialect = (await db.connection()).dialect.name
-    query = _READ[dialect].format(values=_VALUES, lock="FOR UPDATE" if lock else "")
+    query = _READ[dialect].format(values=_VALUES[dialect], lock="FOR UPDATE" if lock else "")
     found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
-    return {row[0]: Account._make([*row, "", 0, None, frozenset(), ()]) for row in json.loads(found)}
+    return {row[0]: Account._make([*row, "", 0, None, frozenset(), (), None]) for row in json.loads(found)}
 
 
 CHANGED: Final = tuple(name for name in STORED if name not in {"id", "created_at"})
@@ -210,6 +216,7 @@ async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None
         await db.execute(_ROOM_FOR_A_BATCH)
     await db.execute(_CHANGE[dialect], {"rows": _encode([account[:_WIDTH] for account in accounts])})
     await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
+    await profiles.store_values(db, [(each.id, each.own) for each in accounts if each.own is not None], replace=True)
 
 
 async def refresh_statistics(db: AsyncSession) -> None:
@@ -253,24 +260,26 @@ class Extract:
         listing: which accounts, in which order.
         form: of the file.
         columns: in order.
+        texts: those of own fields that are text.
     """
 
     listing: Listing
     form: Format
     columns: tuple[str, ...]
+    texts: frozenset[str] = frozenset()
 
 
 def _keys(order: str) -> tuple[InstrumentedAttribute[Any], ...]:
     return (User.id,) if order == "id" else (getattr(User, order), User.id)
 
 
-def bound_query(listing: Listing, *, after: bool) -> Select[*tuple[Any, ...]]:
+def bound_query(listing: Listing, kind: Kind, *, after: bool) -> Select[*tuple[Any, ...]]:
     """Build the statement of the key of a part's last row; none where fewer rows are left.
 
     Parameters: `size`, those of the conditions, and `after_0`, `after_1` where it begins behind a row.
     """
     # Over those that are hidden too, which takes the index alone: a part then has a few rows less.
-    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), deleted=True)
+    page = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind, deleted=True)
     behind = bindparam("size", type_=Integer()) - 1
     return page.with_only_columns(*_keys(listing.order)).limit(1).offset(behind)
 
@@ -281,28 +290,36 @@ def part_query(extract: Extract, kind: Kind, *, after: bool, upto: bool) -> Sele
     Parameters: as `bound_query`, but `limit` in place of `size`, and `upto_0`, `upto_1` where it ends with a row.
     """
     listing, keys = extract.listing, _keys(extract.listing.order)
-    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions))
+    rows = page_query(Shape(listing.order, after=after, conditions=listing.conditions), kind)
     if upto:
         bounds = [bindparam(f"upto_{place}", type_=key.type) for place, key in enumerate(keys)]
         rows = rows.where(tuple_(*keys) <= tuple_(*bounds) if len(keys) > 1 else keys[0] <= bounds[0])
     # The limit keeps the order too: without one, either database may aggregate rows as it finds them.
-    inner = rows.with_only_columns(*(getattr(User, name) for name in extract.columns)).subquery("u")
-    line: ColumnElement[str] = literal_column(sql.line(extract.form, extract.columns, kind)).label("line")
-    lines = select(line).select_from(inner).subquery("lines")
-    return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines)
+    inner = rows.with_only_columns(*(_column(name, kind, extract.texts) for name in extract.columns)).subquery("u")
+    line: ColumnElement[str] = literal_column(sql.line(extract.form, extract.columns, kind, extract.texts))
+    lines = select(line.label("line")).select_from(inner)
+    if kind == "sqlite" and any(name.startswith(OWN) for name in extract.columns):
+        lines = lines.limit(-1)  # or it would take each own field out of the JSON wherever the line names it
+    return select(literal_column(sql.all_lines(kind), LargeBinary()), func.count()).select_from(lines.subquery("lines"))
+
+
+def _column(name: str, kind: Kind, texts: frozenset[str]) -> ColumnElement[Any]:
+    own = name.startswith(OWN)
+    return literal_column(sql.own_value(name, kind, texts)).label(name) if own else User.__table__.c[name]
 
 
 @lru_cache(maxsize=256)
-def _bound_statement(order: str, conditions: tuple[str, ...], after: bool) -> Statement:
-    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), after=after))
+def _bound_statement(order: str, conditions: tuple[str, ...], kind: Kind, after: bool) -> Statement:
+    return Statement(bound_query(Listing(order, False, dict.fromkeys(conditions)), kind, after=after))
+
+
+_Written = tuple[Format, tuple[str, ...], frozenset[str], Kind]
 
 
 @lru_cache(maxsize=256)
-def _part_statement(
-    order: str, conditions: tuple[str, ...], written: tuple[Format, tuple[str, ...], Kind], after: bool, upto: bool
-) -> Statement:
-    form, columns, kind = written
-    extract = Extract(Listing(order, False, dict.fromkeys(conditions)), form, columns)
+def _part_statement(order: str, conditions: tuple[str, ...], written: _Written, after: bool, upto: bool) -> Statement:
+    form, columns, texts, kind = written
+    extract = Extract(Listing(order, False, dict.fromkeys(conditions)), form, columns, texts)
     return Statement(part_query(extract, kind, after=after, upto=upto))
 
 
@@ -359,7 +376,7 @@ async def _patiently(read: Callable[[], Awaitable[T]], *, begun: bool) -> T:
 async def _find_bound(reads: Reader, extract: Extract, *, after: Key | None, size: int) -> Key | None:
     """Return the key of the last of the next `size` rows; `None` where fewer are left."""
     listing = extract.listing
-    statement = _bound_statement(listing.order, listing.conditions, after is not None)
+    statement = _bound_statement(listing.order, listing.conditions, reads.kind, after is not None)
     rows = await reads.slow_rows(statement, **listing.values, **_numbered("after", after), size=size)
     return rows[0] if rows else None
 
@@ -373,7 +390,7 @@ async def _read_part(database: Database, extract: Extract, *, after: Key | None,
         async with reads.slow() as db:
             found = tuple((await db.execute(part_query(extract, kind, after=False, upto=False), values)).one())
     else:
-        written = (extract.form, extract.columns, kind)
+        written = (extract.form, extract.columns, extract.texts, kind)
         statement = _part_statement(listing.order, listing.conditions, written, after is not None, upto is not None)
         (found,) = await reads.slow_rows(statement, **values)
     return Part(found[0] or b"", found[1])

@@ -28,7 +28,7 @@ from denizen.jobs.models import Job
 from denizen.jobs.service import Work, differing, find_job_by_key, read_results, source_digest, state_of
 from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.adapters.ndjson import dump_results
-from denizen.transfer.schemas import Format, ImportOptions, ImportQuery, described, read_mappings
+from denizen.transfer.schemas import Columns, Format, ImportOptions, ImportQuery, described, read_mappings
 from denizen.transfer.service import Import
 
 log = logs.logger(__name__)
@@ -168,7 +168,8 @@ def plan_import(request: Request, caller: Caller, query: ImportQuery) -> tuple[I
         ScopeMissing: changing accounts takes `users:write` as well.
         NotWhileImpersonating: changing accounts, by somebody in somebody else's place.
     """
-    accounts, form, renamed = accounts_of(request), form_of(request), read_mappings(query.map)
+    accounts, form = accounts_of(request), form_of(request)
+    renamed = read_mappings(query.map, Columns(accounts.profile))
     if query.mode == "upsert":
         caller.must(Scope.USERS_WRITE)
     key = read_key(request.headers.getlist("idempotency-key"))
@@ -186,7 +187,7 @@ def plan_import(request: Request, caller: Caller, query: ImportQuery) -> tuple[I
     work = Work(
         kind="import",
         source=ROUTE,
-        options=described(options, form, renamed, ignore_unknown=query.ignore_unknown),
+        options=described(options, form, renamed, ignore_unknown=query.ignore_unknown, profile=accounts.profile),
         caller_id=caller.id,
         key_digest=None if key is None or query.dry_run else digest_of(accounts, caller, None, route=ROUTE, key=key),
     )
@@ -205,7 +206,11 @@ async def answer_import(request: Request, upload: Upload, options: ImportOptions
     if job is not None and job.state == "done":
         return _answer(accounts, job.id, _again(accounts, job), replayed=True)
     reader = make_reader(
-        kept["format"], ignore_unknown=kept["ignore_unknown"], renamed=kept["map"], needed=options.needed
+        kept["format"],
+        ignore_unknown=kept["ignore_unknown"],
+        renamed=kept["map"],
+        needed=options.needed,
+        columns=Columns(accounts.profile),
     )
     running = upload.running = Import(accounts, upload.chunks(), reader, options, work=work)
     try:

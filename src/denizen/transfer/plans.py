@@ -19,28 +19,15 @@ from uuid import UUID
 from denizen.core.errors import DenizenError, Forbidden, StorageFull
 from denizen.core.events import Event
 from denizen.core.identifiers import IdentityMissing, check_username_email
-from denizen.core.words import search_text
+from denizen.core.profiles import Profile, new_profile
 from denizen.roles.models import Role
 from denizen.roles.plans import Rights
 from denizen.transfer.crud import KINDS, Taken, find_match
-from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable, VersionExhausted
-from denizen.transfer.schemas import MATCH_KEYS, MAX_VERSION, Account, ImportOptions, RowResult, refused
+from denizen.transfer.errors import AccountRepeated, IdMismatch, PasswordNotSettable
+from denizen.transfer.schemas import MATCH_KEYS, Account, ImportOptions, RowResult, refused
+from denizen.transfer.values import is_first_proof, merged, with_own
 from denizen.users.errors import TAKEN
 from denizen.users.events import EmailChanged, EmailProved, PasswordChanged, UserUpdated
-
-_SETS: Final[Mapping[str, tuple[str, ...]]] = {
-    "username": ("username", "username_key", "username_skeleton"),
-    "email": ("email", "email_key"),
-    "external_id": ("external_id",),
-    "full_name": ("full_name",),
-    "is_active": ("is_active",),
-    "email_verified_at": ("email_verified_at",),
-    "hashed_password": ("hashed_password",),
-}
-"""What each column of a row sets in an account that is there. The others never change one."""
-
-_FOUND_BY: Final = frozenset({"username", "email", "full_name", "external_id"})
-
 
 _RUN: Final = 100
 """Results that are kept together: few enough for one of them to be found fast, many enough to take next to no time."""
@@ -164,13 +151,6 @@ def already(account: Account, column: str, line: int | None) -> RowResult:
     return RowResult(account.line, "refused", None, kind.code, name, detail)
 
 
-def _is_first_proof(old: Account, values: Mapping[str, Any]) -> bool:
-    """Tell whether a row says that an address was proved, of an account that had never proved one: what was made before
-    ends then, as after the letter that proves it.
-    """
-    return old.email_verified_at is None and values.get("email_verified_at") is not None
-
-
 @dataclass(slots=True)
 class Run:
     """Accounts that can be written in any order: none takes what another of them lets go."""
@@ -189,6 +169,7 @@ class Plan:
         current: the accounts that rows match, by id; only `upsert` needs them.
         seen: what the batches before have done.
         rights: what may be done to whom.
+        profile: the own fields that there are.
         at: becomes `updated_at`.
 
     Attributes:
@@ -206,6 +187,7 @@ class Plan:
         seen: Seen,
         rights: Rights,
         *,
+        profile: Profile | None,
         at: str,
     ) -> None:
         self.results: list[RowResult] = []
@@ -213,6 +195,7 @@ class Plan:
         self.events: list[Event] = []
         self.grants: list[tuple[UUID, Role]] = []
         self._rights = rights
+        self._profile = profile
         self._options = options
         self._key = MATCH_KEYS[options.match]
         self._taken = {column: dict(holders) for column, holders in taken.items()}
@@ -259,6 +242,8 @@ class Plan:
         clash = self._clash(row, None)
         if clash is not None:
             return clash
+        if self._options.mode != "create":
+            row = with_own(row, new_profile(self._profile, row.own or None, by_owner=False))
         self._grant(row.id, self._rights.gained(row.roles))
         self._take(row, KINDS, row.id).created.append(row)
         self._lines[row.id] = row.line
@@ -282,7 +267,7 @@ class Plan:
         if "id" in row.given and row.id != holder:
             raise IdMismatch("The account that this row would change has another id.", field="id")
         old = self._current[holder]
-        new = self._merged(old, row)
+        new = merged(old, row, self._profile, at=self._at)
         clash = None if new is old else self._clash(new, holder)
         if clash is not None:
             return clash
@@ -302,29 +287,6 @@ class Plan:
     def _grant(self, user_id: str, roles: Iterable[Role]) -> None:
         self.grants += [(UUID(user_id), role) for role in roles]
 
-    def _merged(self, old: Account, row: Account) -> Account:
-        """Give the account with what the row sets; `old` itself where nothing differs."""
-        values = {
-            column: value
-            for name in row.given
-            for column in _SETS.get(name, ())
-            if (value := getattr(row, column)) != getattr(old, column)
-        }
-        if not values:
-            return old
-        if "email_key" in values:  # nobody has proved the new one, but where the row says so
-            values.setdefault("email_verified_at", row.email_verified_at)
-        if _is_first_proof(old, values) and "hashed_password" not in row.given:
-            values["hashed_password"] = None  # whoever chose it may have been a stranger
-        if old.version == MAX_VERSION:
-            raise VersionExhausted("The account of this row was changed as often as its version can count.")
-        new = old._replace(**values, line=row.line, updated_at=self._at, version=old.version + 1)
-        if new.username is not None:
-            check_username_email(new.username, new.email)
-        if values.keys().isdisjoint(_FOUND_BY):
-            return new
-        return new._replace(found_by=search_text(new.username, new.email, new.full_name, new.external_id))
-
     def _move(self, old: Account, new: Account) -> None:
         """Let the account go from what it was to what it is."""
         moved = [column for column in KINDS if getattr(old, column) != getattr(new, column)]
@@ -339,7 +301,7 @@ class Plan:
             self.events.append(
                 EmailChanged(UUID(new.id), "administrator", before={"email": old.email}, after={"email": new.email})
             )
-        if _is_first_proof(old, new._asdict()):
+        if is_first_proof(old, new._asdict()):
             self.events.append(EmailProved(UUID(new.id), first=True))
         if old.hashed_password != new.hashed_password:
             way = "removed" if new.hashed_password is None else "imported"

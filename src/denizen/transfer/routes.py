@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from denizen.core.auth import Caller, CredentialsInvalid, CredentialsMissing, NotWhileImpersonating, Scope, ScopeMissing
+from denizen.core.auth import (
+    AUTH,
+    Caller,
+    CredentialsInvalid,
+    CredentialsMissing,
+    NotWhileImpersonating,
+    Scope,
+    ScopeMissing,
+)
 from denizen.core.deps import CanImportUsers, Here, Now, requires
 from denizen.core.errors import (
     Invalid,
@@ -22,6 +30,7 @@ from denizen.core.errors import (
 )
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.problems import responses
+from denizen.core.profiles import ProfileInvalid
 from denizen.core.routing import Router, Stream
 from denizen.directory.errors import ListingUnsupported
 from denizen.idempotency.deps import REFUSALS, REPLAYED
@@ -43,7 +52,6 @@ from denizen.transfer.service import plan_export
 
 router = Router(tags=["users"])
 
-_AUTH: Final = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
 _ANY: Final = (Invalid, UnknownParameter, RepeatedParameter, Unavailable, StorageFull)
 _FILE: Final = (
     HeaderMissing, ColumnUnknown, ColumnRepeated, ColumnMissing, EncodingUnsupported, FormatUnknown, MappingInvalid,
@@ -68,7 +76,7 @@ _LOCATION: Final = {"Location": {"schema": {"type": "string"}, "description": "T
     openapi_extra=_BODY,
     responses={
         200: LINES | {"headers": _LOCATION | REPLAYED},
-        **responses(*_AUTH, NotWhileImpersonating, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
+        **responses(*AUTH, NotWhileImpersonating, Malformed, TooLarge, UnsupportedMedia, *_FILE, *REFUSALS, *_ANY),
     },
 )
 async def create_import(
@@ -137,6 +145,7 @@ async def _bytes_of(parts: AsyncGenerator[Part]) -> AsyncGenerator[bytes]:
             RepeatedParameter,
             EmailInvalid,
             UsernameInvalid,
+            ProfileInvalid,
             ListingUnsupported,
             Unavailable,
         ),
@@ -149,7 +158,8 @@ async def export_users(
     if query.with_hashes:
         caller.must(Scope.USERS_HASHES)
     form = query.format or accepted_form(request.headers.get("accept", ""))
-    parts = take_out(accounts.database, plan_export(query, form, with_hashes=query.with_hashes))
+    extract = plan_export(query, form, with_hashes=query.with_hashes, profile=accounts.profile)
+    parts = take_out(accounts.database, extract)
     name = f"users-{at:%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept", "Cache-Control": "no-store"}
     return await Stream.of(_bytes_of(parts), headers={**headers, "Content-Type": _MEDIA[form]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.auth import Caller
 from denizen.core.errors import DenizenError
+from denizen.core.profiles import FILTER, Profile, is_field_name
 from denizen.core.text import Storable
 from denizen.directory.schemas import UserFilter
-from denizen.transfer.errors import ColumnUnknown, MappingInvalid
+from denizen.transfer.errors import ColumnUnknown, MappingInvalid, MemberRepeated
 
 Format = Literal["csv", "ndjson"]
 Outcome = Literal["created", "updated", "unchanged", "skipped", "valid", "refused"]
@@ -36,13 +39,24 @@ EXPORTED: Final = (
     "updated_at",
     "version",
 )
-"""The columns of an export, in order; `hashed_password` comes last where it is asked for."""
+"""The columns of an export, in order; then come those of `own_columns`, and `hashed_password` where it is asked for."""
 
 IGNORED: Final = frozenset({"suspended_at", "suspended_until"})
 """Columns of an export that an import leaves out: nobody is suspended or let back in by a file."""
 
-COLUMNS: Final = (*(name for name in EXPORTED if name not in IGNORED), "hashed_password", "password", "roles")
-"""The columns that an import knows."""
+COLUMNS: Final = (
+    *(name for name in EXPORTED if name not in IGNORED),
+    "profile",
+    "hashed_password",
+    "password",
+    "roles",
+)
+"""The columns that every import knows."""
+
+OWN: Final = FILTER
+"""Stands before the name of an own field where that is a column by itself."""
+
+_OWN_LENGTH: Final = len(OWN)
 
 TEXTS: Final = frozenset({"username", "email", "external_id", "full_name"})
 """Columns whose values people choose: CSV neutralises those that a spreadsheet would run as a formula."""
@@ -53,19 +67,74 @@ MATCH_KEYS: Final[dict[Match, str]] = {"email": "email_key", "username": "userna
 MAX_VERSION: Final = 2**31 - 1
 """What the column holds on PostgreSQL."""
 
-_NAME: Final = re.compile(r"[\w .-]{1,40}")
+_NAME: Final = re.compile(r"[\w .-]{1,48}")
 
 
-def unknown_columns(names: Sequence[str]) -> ColumnUnknown:
-    """Say which columns are not known; of their names only what looks like names, and five at most."""
-    shown = [name for name in names if _NAME.fullmatch(name)][:5]
-    more = len(names) - len(shown)
-    listed = ", ".join([*shown, *([f"{more} more" if shown else f"{more} columns"] if more else [])])
-    return ColumnUnknown(
-        f"Accounts do not have: {listed}. Known are: {', '.join(COLUMNS)}. --ignore-unknown (over HTTP "
-        "ignore_unknown=true) leaves out the rest, and --map (map) renames.",
-        field=shown[0] if shown else None,
-    )
+class Columns:
+    """The columns that imports into one install know: ours, and one for each of its own fields.
+
+    Attributes:
+        profile: the own fields; `None` where there are none.
+        names: in order; `known` has them as a set, and `listed` for people.
+        own: those of own fields.
+    """
+
+    def __init__(self, profile: Profile | None = None) -> None:
+        self.profile = profile
+        self.own = () if profile is None else tuple(f"{OWN}{name}" for name in profile.fields)
+        self.names = (*COLUMNS, *self.own)
+        self.known, self.listed = frozenset(self.names), ", ".join(self.names)
+        self._any_case = {name.lower(): name for name in self.names}
+        self._takes_others = profile is not None and profile.takes_others
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether there is such a column: by its exact name."""
+        other = self._takes_others and name.startswith(OWN) and is_field_name(name.removeprefix(OWN))
+        return name in self.known or other
+
+    def find(self, text: str, name: str) -> str:
+        """Give the column that a header means, in any case where no two differ in it alone; else `name`.
+
+        Args:
+            text: as it stands in the file.
+            name: the same as ours are written.
+        """
+        found = text if text in self.known else self._any_case.get(name.lower(), name)
+        return text if found not in self.known and text in self else found
+
+    def unknown(self, names: Sequence[str]) -> ColumnUnknown:
+        """Say which columns are not known; of their names only what looks like names, and five at most."""
+        shown = [name for name in names if _NAME.fullmatch(name)][:5]
+        more = len(names) - len(shown)
+        listed = ", ".join([*shown, *([f"{more} more" if shown else f"{more} columns"] if more else [])])
+        return ColumnUnknown(
+            f"Accounts do not have: {listed}. Known are: {self.listed}. --ignore-unknown (over HTTP "
+            "ignore_unknown=true) leaves out the rest, and --map (map) renames.",
+            field=shown[0] if shown else None,
+        )
+
+
+NO_OWN: Final = Columns()
+
+
+def gather_own(values: dict[str, Any]) -> dict[str, Any]:
+    """Put what a row has in columns of own fields into one `profile`. There too `None` is as good as absent.
+
+    Raises:
+        MemberRepeated: `profile` has one of them as well.
+    """
+    given, others = dict[str, Any](), dict[str, Any]()
+    for name, value in values.items():
+        if not name.startswith(OWN):
+            others[name] = value
+        elif value is not None:
+            given[name[_OWN_LENGTH:]] = value
+    whole = others.get("profile")
+    if not given or (whole is not None and type(whole) is not dict):  # `values` tells what is wrong with it
+        return others
+    if whole is not None and (twice := whole.keys() & given.keys()):
+        raise MemberRepeated("This row has an own field twice.", field=f"{OWN}{min(twice)}")
+    return {**others, "profile": {**(whole or {}), **given}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +165,12 @@ class ImportOptions:
         return frozenset({"username", "email"} if self.mode == "create" else {"username", "email", self.match})
 
 
-def read_mappings(texts: Sequence[str]) -> dict[str, str]:
+def read_mappings(texts: Sequence[str], columns: Columns = NO_OWN) -> dict[str, str]:
     """Read `old=new` texts; a `new` that is empty leaves the column out.
+
+    Args:
+        texts: as they were given.
+        columns: that there are.
 
     Raises:
         MappingInvalid: not of that form, no column of ours, or one column twice. Repeats no name of the file.
@@ -110,10 +183,8 @@ def read_mappings(texts: Sequence[str]) -> dict[str, str]:
             raise MappingInvalid(
                 "A mapping is written old=new, such as mail=email; old= leaves a column out.", field="map"
             )
-        if new and new not in COLUMNS:
-            raise MappingInvalid(
-                f"A mapping gives a name that is no column. Known are: {', '.join(COLUMNS)}.", field="map"
-            )
+        if new and new not in columns:
+            raise MappingInvalid(f"A mapping gives a name that is no column. Known are: {columns.listed}.", field="map")
         if renamed.setdefault(old, new) != new:
             raise MappingInvalid("Two mappings rename the same column.", field="map")
     return renamed
@@ -138,10 +209,18 @@ class ImportQuery(BaseModel):
 
 
 def described(
-    options: ImportOptions, form: Format, renamed: Mapping[str, str], *, ignore_unknown: bool
+    options: ImportOptions,
+    form: Format,
+    renamed: Mapping[str, str],
+    *,
+    ignore_unknown: bool,
+    profile: Profile | None = None,
 ) -> dict[str, Any]:
-    """Give all that decides what becomes of the same bytes, for JSON: a job is gone on with as it was begun."""
-    told = {
+    """Give all that decides what becomes of the same bytes, for JSON: a job is gone on with as it was begun.
+
+    Of own fields that is a digest of their schema. What code of a host's model checks besides is not in it.
+    """
+    told: dict[str, Any] = {
         "format": form,
         "mode": options.mode,
         "match": None if options.mode == "create" else options.match,
@@ -149,14 +228,20 @@ def described(
         "ignore_unknown": ignore_unknown,
         "with_hashes": options.with_hashes,
     }
-    # Said where it is not as usual: a job that an earlier release began, which knew of no roles, is gone on with too.
-    return told if options.with_roles else told | {"with_roles": False}
+    # Said where it is not as usual: a job that an earlier release began, which knew of neither, is gone on with too.
+    if not options.with_roles:
+        told["with_roles"] = False
+    if profile is not None:
+        schema = json.dumps(profile.schema, sort_keys=True, default=str)
+        told["profile"] = hashlib.sha256(schema.encode()).hexdigest()[:16]
+    return told
 
 
 class Account(NamedTuple):
     """A row that may go into the database, as text and numbers that JSON carries; a `password` is still in clear, and
     `found_by` is what the search index has of it. `given` names the columns that the row has, where that matters.
-    `roles` are the names of those that it is to have.
+    `roles` are the names of those that it is to have. `profile` is JSON; `own` has the same where a change or a new
+    account brings some, and before that is decided what the row gives.
     """
 
     id: str
@@ -173,14 +258,16 @@ class Account(NamedTuple):
     email_key: str | None
     username_key: str | None
     username_skeleton: str | None
+    profile: str
     found_by: str
     line: int
     password: str | None
     given: frozenset[str] = frozenset()
     roles: tuple[str, ...] = ()
+    own: dict[str, Any] | None = None
 
 
-STORED: Final = Account._fields[:-5]
+STORED: Final = Account._fields[:-6]
 """The columns of the table that an import fills."""
 
 
@@ -205,8 +292,14 @@ class RowResult(NamedTuple):
 
 
 def refused(line: int, error: DenizenError) -> RowResult:
-    """Tell `error` about the row at `line`."""
+    """Tell `error` about the row at `line`; of several fields that are at fault, each."""
+    if error.field is None and error.errors:
+        told = " ".join(f"{each.field}: {each.message}." for each in error.errors[:_FAULTS])
+        return RowResult(line, "refused", None, error.code, error.errors[0].field, told)
     return RowResult(line, "refused", None, error.code, error.field, error.detail)
+
+
+_FAULTS: Final = 5
 
 
 class Row(NamedTuple):

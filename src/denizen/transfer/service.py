@@ -18,6 +18,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.database import Database
 from denizen.core.errors import StorageFull, Unavailable
 from denizen.core.events import record
+from denizen.core.profiles import Profile
 from denizen.core.types import format_utc
 from denizen.directory.schemas import UserFilter
 from denizen.directory.service import plan_filter
@@ -51,6 +52,7 @@ from denizen.transfer.schemas import (
     Summary,
     refused,
 )
+from denizen.transfer.values import own_columns
 
 _MAX_BATCH: Final = 5_000
 _MAX_BATCH_OF_NEW: Final = 10_000
@@ -229,6 +231,7 @@ class Import:
         for _ in range(_TRIES):
             with suppress(Raced):
                 async with self._accounts.database.read.slow() as db:
+                    self._accounts.adopt(db)
                     told = await try_out(db, batch.accounts, self._options, self._seen, at=at)
                 self._pace.note(len(batch), time.monotonic() - began)
                 return in_order([*batch.results, *told])
@@ -355,13 +358,17 @@ async def import_users(
 # --- Out ---------------------------------------------------------------------------------------------
 
 
-def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool) -> Extract:
+def plan_export(asked: UserFilter, form: Format, *, with_hashes: bool, profile: Profile | None = None) -> Extract:
     """Turn what was asked for into what an index serves.
 
+    NDJSON has the own fields that there are (`profile`) as one object, and CSV a column for each.
+
     Raises:
-        ListingUnsupported, EmailInvalid, UsernameInvalid: as a list under this filter.
+        ListingUnsupported, EmailInvalid, UsernameInvalid, ProfileInvalid, UnknownParameter: as a list under it.
     """
-    return Extract(plan_filter(asked), form, (*EXPORTED, "hashed_password") if with_hashes else EXPORTED)
+    columns, texts = own_columns(profile, form)
+    hashes = ("hashed_password",) if with_hashes else ()
+    return Extract(plan_filter(asked, profile), form, (*EXPORTED, *columns, *hashes), texts)
 
 
 async def export_users(database: Database, extract: Extract, *, size: int = EXPORT_BATCH) -> AsyncGenerator[Part]:

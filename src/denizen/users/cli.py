@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from denizen.core.accounts import Accounts
 from denizen.core.commands import Json, Output, command, confirm, open_accounts
+from denizen.core.errors import Invalid
+from denizen.core.profiles import FILTER, NO_PROFILE, Profile, ProfileInvalid, fault
 from denizen.users import crud, states
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS, Suspension, UserUpdate
@@ -17,6 +19,21 @@ app = typer.Typer(help="Create, find, change and delete accounts; bring them in 
 
 Who = Annotated[str, typer.Argument(metavar="WHO", help="Id, e-mail address or username.", show_default=False)]
 COLUMNS = ("id", "username", "email", "full_name", "is_active", "created_at")
+
+OwnFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME=VALUE",
+        help="Set a field of your own (DENIZEN_PROFILE); NAME= empties it. Can be repeated.",
+    ),
+]
+OwnFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile", metavar="NAME=VALUE", help="Only those with this value in a field of your own. Can be repeated."
+    ),
+]
 
 
 def facts(user: User | crud.Row) -> dict[str, Any]:
@@ -29,6 +46,54 @@ def named(cleared: Iterable[str] = (), **options: Any) -> UserUpdate:
     """Check the options that were given, as the API checks a body."""
     given = {name: value for name, value in options.items() if value is not None}
     return UserUpdate.model_validate(given | dict.fromkeys(cleared))
+
+
+def own_texts(given: Iterable[str] | None) -> dict[str, str]:
+    """Read `NAME=VALUE` texts as values by name, whatever fields there are.
+
+    Raises:
+        Invalid: one is not of that form, or a name is there twice.
+    """
+    texts: dict[str, str] = {}
+    for each in given or ():
+        name, said, text = each.partition("=")
+        if not said or not name.strip():
+            raise Invalid("A field of your own is given as NAME=VALUE, such as department=sales.", field="profile")
+        if texts.setdefault(name.strip(), text) != text:
+            raise Invalid("A field of your own is given twice.", field="profile")
+    return texts
+
+
+def own_filters(given: Iterable[str] | None) -> dict[str, str]:
+    """Read such texts as the parameters of a list."""
+    return {f"{FILTER}{name}": text for name, text in own_texts(given).items()}
+
+
+def own_fields(profile: Profile | None, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Give the values that texts mean as a change; an empty one empties its field.
+
+    Raises:
+        ProfileInvalid: see `require_own`; or one cannot be a value of its field.
+    """
+    known = require_own(profile, texts)
+    return {name: known.read(name, text) if text else None for name, text in texts.items()} if known else {}
+
+
+def require_own(profile: Profile | None, names: Iterable[str]) -> Profile | None:
+    """Refuse fields that accounts do not have, naming those that they have.
+
+    Raises:
+        ProfileInvalid: there is no such field, or none at all.
+    """
+    asked = list(names)
+    if profile is None and asked:
+        raise ProfileInvalid(NO_PROFILE, field="profile")
+    if profile is None or profile.takes_others:
+        return profile
+    if unknown := [name for name in asked if name not in profile.fields]:
+        told = f"Accounts have no such field here; they have {', '.join(profile.fields)}."
+        raise ProfileInvalid(told, field=fault(unknown[0], "", "").field)
+    return profile
 
 
 def states_of(user: User) -> dict[str, Any]:

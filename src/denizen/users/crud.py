@@ -25,6 +25,7 @@ from denizen.core.events import check_session
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
+from denizen.profiles import crud as profiles
 from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserInUse, UserNotFound
 from denizen.users.models import User
 from denizen.users.schemas import READ_FIELDS
@@ -125,6 +126,8 @@ async def create_user(db: AsyncSession, user: User, *, known: bool = True) -> Us
             await db.flush()
         else:
             await db.execute(_INSERT, values)
+    if user.profile:
+        await profiles.store_values(db, [(user.id, user.profile)], replace=False)
     return user
 
 
@@ -283,6 +286,8 @@ async def update_user(
         row = (await db.execute(change, {**told, "own": user_id, "versions": sorted(versions or ())})).one_or_none()
     if row is None:
         raise await _explain_miss(db, user_id, versions)
+    if "profile" in values:
+        await profiles.store_values(db, [(user_id, values["profile"])], replace=True)
     return tuple(row)
 
 
@@ -386,12 +391,7 @@ async def find_case_duplicates(reads: Reader, *, limit: int = 10) -> list[tuple[
     hand.
     """
     lowered = func.lower(User.email)
-    query = (
-        select(lowered, func.count())
-        .where(User.email.is_not(None))
-        .group_by(lowered)
-        .having(func.count() > 1)
-        .limit(limit)
-    )
+    query = select(lowered, func.count()).where(User.email.is_not(None)).group_by(lowered)
     async with reads.slow() as db:
-        return [(str(email), int(count)) for email, count in await db.execute(query)]
+        found = await db.execute(query.having(func.count() > 1).limit(limit))
+        return [(str(email), int(count)) for email, count in found]

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
 
 from denizen.core.auth import Caller, CredentialsInvalid, Scope, ScopeMissing, SessionNeeded
 from denizen.core.deps import Bearer, Which, accounts_of, home_of
@@ -37,7 +38,7 @@ class UserBearer(Bearer):
         super().__init__(*scopes, which=which, optional=optional)
         self._of_all = optional
 
-    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # an account, not the header's parts
+    async def __call__(self, request: HTTPConnection) -> Any:
         """Give the account, or refuse.
 
         Raises:
@@ -61,7 +62,7 @@ OptionalUser = Annotated[UserRead | None, Depends(UserBearer(optional=True))]
 class PersonBearer(Bearer):
     """Recognises a person: one who has signed in, or whose key it is. An operator's key is nobody's."""
 
-    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # as of `Bearer`
+    async def __call__(self, request: HTTPConnection) -> Any:
         """Recognise the person, or refuse.
 
         Raises:
@@ -106,7 +107,7 @@ class OneBearer(Bearer):
     instead of what he lacks.
     """
 
-    async def __call__(self, request: Request) -> Any:  # type: ignore[override]  # as of `Bearer`
+    async def __call__(self, request: HTTPConnection) -> Any:
         """Recognise the caller, or refuse.
 
         Raises:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy import DDL, CheckConstraint, Index, String, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
@@ -18,7 +19,10 @@ from denizen.core.identifiers import (
     MAX_USERNAME_LENGTH,
 )
 from denizen.core.ids import new_id
-from denizen.core.types import key
+from denizen.core.types import JsonObject, key
+
+PROFILE_INDEX: Final = "ix_denizen_users_profile"
+"""PostgreSQL's index that looks into own fields. SQLAlchemy cannot say that SQLite has none."""
 
 MAX_HASH_LENGTH = 1024
 """What PostgreSQL's `integer` holds."""
@@ -45,6 +49,7 @@ class User(Base):
         hashed_password: a PHC string; `None` for an account that nobody can sign in to with a password.
         version: counts the changes; the `ETag`.
         email_verified_at: when somebody first proved to read mail at `email`; `None` for never, and after a change.
+        profile: the fields that are the host's or the operator's own, by name; see `core.profiles`.
         suspended_at: when an administrator suspended it; `None` while it is not.
         suspended_until: when that ends by itself; `None` for not.
         suspension_reason: what the administrator gave as the reason.
@@ -103,8 +108,21 @@ class User(Base):
     username_key: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     username_skeleton: Mapped[str | None] = mapped_column(key(MAX_KEY_LENGTH), default=None, repr=False)
     email_verified_at: Mapped[datetime | None] = mapped_column(default=None)
+    profile: Mapped[dict[str, Any]] = mapped_column(
+        JsonObject, default_factory=dict, server_default=text("'{}'"), repr=False
+    )
     suspended_at: Mapped[datetime | None] = mapped_column(default=None)
     suspended_until: Mapped[datetime | None] = mapped_column(default=None)
     suspension_reason: Mapped[str | None] = mapped_column(String(MAX_REASON_LENGTH), default=None)
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     erase_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+ON_POSTGRESQL: Final = (
+    "CREATE INDEX ix_denizen_users_profile ON denizen_users USING gin (profile jsonb_path_ops) "
+    "WITH (gin_pending_list_limit = 512) WHERE profile <> '{}'"
+)
+"""Only those that have own fields are in it, so that it costs nothing where there are none. What waits to be sorted in
+is read by every search, so that it is a short list."""
+
+event.listen(User.__table__, "after_create", DDL(ON_POSTGRESQL).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is

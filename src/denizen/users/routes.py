@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import (
+    AUTH,
+    PERSON,
     BeyondCaller,
     Caller,
     CredentialsInvalid,
@@ -22,12 +24,12 @@ from denizen.core.auth import (
 )
 from denizen.core.bounds import MAX_VERSION
 from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
-from denizen.core.errors import Invalid, StorageFull, TooMany, Unavailable, UnknownParameter
+from denizen.core.errors import Invalid, TooMany, UnknownParameter
 from denizen.core.hashing import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
 from denizen.core.ids import parse_id
-from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort
-from denizen.core.problems import responses
+from denizen.core.passwords import PASSWORD
+from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Attempt, Once
 from denizen.users import crud, service, states
@@ -57,15 +59,10 @@ from denizen.users.schemas import (
 
 router = Router(tags=["users"])
 
-_AUTH = (CredentialsMissing, CredentialsInvalid, ScopeMissing)
-_PERSON = (CredentialsMissing, CredentialsInvalid, SessionNeeded)
 _OTHERS = (BeyondCaller, NotWhileImpersonating)
 _FRESH = (SessionNeeded, NotWhileImpersonating, ReauthenticationNeeded)
 _TAKEN = (EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken)
 _NAMES = (EmailInvalid, UsernameInvalid)
-_PASSWORD = (PasswordTooShort, PasswordTooLong, PasswordCommon, PasswordContextual)
-_ANY = (Invalid, UnknownParameter, Unavailable)
-_WRITING = (*_ANY, StorageFull)
 
 _ETAG = {"ETag": {"description": "The version of the account, for `If-Match`.", "schema": {"type": "string"}}}
 
@@ -177,11 +174,11 @@ async def answer_sign_up(
             ScopeMissing,
             *_TAKEN,
             *_NAMES,
-            *_PASSWORD,
+            *PASSWORD,
             TooMany,
             HashingBusy,
             *REFUSALS,
-            *_WRITING,
+            *WRITING,
         ),
     },
     openapi_extra={"security": [{}]},  # beside the key: credentials are optional
@@ -198,7 +195,7 @@ async def create_user(
     response_model=UserRead,
     operation_id="get_me",
     summary="Read one's own account",
-    responses={200: {"headers": _ETAG}, **responses(*_PERSON, UserNotFound, *_ANY)},
+    responses={200: {"headers": _ETAG}, **responses(*PERSON, UserNotFound, *ANY)},
 )
 async def get_me(caller: CurrentPerson, reads: Reads) -> Response:
     """Read the account of whoever calls."""
@@ -212,7 +209,7 @@ async def get_me(caller: CurrentPerson, reads: Reads) -> Response:
     summary="Change one's own account",
     responses={
         200: {"headers": _ETAG},
-        **responses(*_PERSON, UserNotFound, UsernameTaken, UsernameTooSimilar, UserChanged, *_WRITING),
+        **responses(*PERSON, UserNotFound, UsernameTaken, UsernameTooSimilar, UserChanged, *WRITING),
         **responses(UsernameInvalid, IdentityMissing, Invalid, UnknownParameter),
     },
 )
@@ -226,7 +223,7 @@ async def update_me(caller: CurrentPerson, versions: Versions, db: Db, at: Now, 
     status_code=204,
     operation_id="delete_me",
     summary="Delete one's own account",
-    responses=responses(*_PERSON, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
+    responses=responses(*PERSON, *_FRESH, UserNotFound, UserChanged, UserInUse, *WRITING),
 )
 async def delete_me(accounts: Here, caller: CurrentPerson, versions: Versions, db: Db, at: Now) -> None:
     """Leave: the account is hidden at once, every sign-in ends, and it is erased after `DENIZEN_DELETE_GRACE`. Whoever
@@ -240,7 +237,7 @@ async def delete_me(accounts: Here, caller: CurrentPerson, versions: Versions, d
     response_model=UserRead,
     operation_id="get_user",
     summary="Read an account",
-    responses={200: {"headers": _ETAG}, **responses(*_AUTH, UserNotFound, *_ANY)},
+    responses={200: {"headers": _ETAG}, **responses(*AUTH, UserNotFound, *ANY)},
 )
 async def get_user(caller: CurrentCaller, user_id: UserId, reads: Reads) -> Response:
     """Read one account: one's own, or anybody's with `users:read`."""
@@ -255,7 +252,7 @@ async def get_user(caller: CurrentCaller, user_id: UserId, reads: Reads) -> Resp
     summary="Change an account",
     responses={
         200: {"headers": _ETAG},
-        **responses(*_AUTH, *_OTHERS, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *_WRITING),
+        **responses(*AUTH, *_OTHERS, UserNotFound, *_TAKEN, UserChanged, *_NAMES, IdentityMissing, *WRITING),
     },
 )
 async def update_user(
@@ -276,7 +273,7 @@ async def update_user(
     summary="Delete an account",
     responses={
         200: {"model": Deletion, "description": "What would be deleted: the answer to `dry_run`."},
-        **responses(*_AUTH, *_OTHERS, *_FRESH, UserNotFound, UserChanged, UserInUse, *_WRITING),
+        **responses(*AUTH, *_OTHERS, *_FRESH, UserNotFound, UserChanged, UserInUse, *WRITING),
     },
 )
 async def delete_user(
@@ -310,7 +307,7 @@ async def delete_user(
     response_model=UserRead,
     operation_id="suspend_user",
     summary="Suspend an account",
-    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
+    responses={200: {"headers": _ETAG}, **responses(*AUTH, *_OTHERS, OwnAccount, UserNotFound, *WRITING)},
 )
 async def suspend_user(
     caller: CanWriteUser, user_id: UserId, db: Db, at: Now, data: Suspension | None = None
@@ -326,7 +323,7 @@ async def suspend_user(
     response_model=UserRead,
     operation_id="unsuspend_user",
     summary="End a suspension",
-    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, OwnAccount, UserNotFound, *_WRITING)},
+    responses={200: {"headers": _ETAG}, **responses(*AUTH, *_OTHERS, OwnAccount, UserNotFound, *WRITING)},
 )
 async def unsuspend_user(caller: CanWriteUser, user_id: UserId, db: Db, at: Now) -> Response:
     """Let its owner sign in again. Of an account that is not suspended nothing changes."""
@@ -338,7 +335,7 @@ async def unsuspend_user(caller: CanWriteUser, user_id: UserId, db: Db, at: Now)
     response_model=UserRead,
     operation_id="restore_user",
     summary="Restore a deleted account",
-    responses={200: {"headers": _ETAG}, **responses(*_AUTH, *_OTHERS, UserNotFound, *_WRITING)},
+    responses={200: {"headers": _ETAG}, **responses(*AUTH, *_OTHERS, UserNotFound, *WRITING)},
 )
 async def restore_user(caller: CanWriteUser, user_id: UserId, db: Db, at: Now) -> Response:
     """Let an account that waits for its erasure be there again. Of one that is not deleted nothing changes."""

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from denizen.core.bounds import MAX_REASON_LENGTH
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
+from denizen.core.profile_documents import TOLD
 from denizen.core.text import Instant, Storable
 from denizen.reach.schemas import ReachedTable
 
@@ -54,6 +55,13 @@ Password = Annotated[
 ]
 
 
+_Object = dict[str, Any]
+NewProfile = Annotated[_Object, Field(description=TOLD["Create"])]
+ChangedProfile = Annotated[_Object, Field(description=TOLD["Update"])]
+StoredProfile = Annotated[_Object, Field(description=TOLD["Read"])]
+"""Values by name, which `core.profiles` judges; in the document of an install with a profile stands its schema."""
+
+
 class UserBase(BaseModel):
     """What people say about themselves. A field that is none of these is refused, so that nobody sets what is not his
     to set.
@@ -72,6 +80,7 @@ class UserCreate(UserBase):
     password: Password
     is_active: Annotated[bool, Field(description="Takes effect only with the scope `users:write`.")] = True
     external_id: Annotated[ExternalId | None, Field(description="Needs the scope `users:write`.")] = None
+    profile: NewProfile = {}
 
 
 FLOWS: Final = {
@@ -108,6 +117,7 @@ class UserUpdate(BaseModel):
     email: Email | None = None
     full_name: FullName | None = None
     external_id: ExternalId | None = None
+    profile: ChangedProfile = {}
     # `null` is refused: an account is active or not. The default means "not named", so it is kept out of the document.
     is_active: Annotated[bool, Field(json_schema_extra=lambda schema: schema.pop("default"))] = True
     password: SkipJsonSchema[Annotated[None, _elsewhere("password")]] = None
@@ -120,6 +130,7 @@ class OwnUpdate(BaseModel):
 
     username: Username | None = None
     full_name: FullName | None = None
+    profile: ChangedProfile = {}
     email: SkipJsonSchema[Annotated[None, _elsewhere("email")]] = None
     password: SkipJsonSchema[Annotated[None, _elsewhere("password")]] = None
 
@@ -154,6 +165,7 @@ class UserRead(BaseModel):
                     "external_id": None,
                     "is_active": True,
                     "email_verified_at": "2026-11-22T09:31:07.654321Z",
+                    "profile": {},
                     "suspended_at": None,
                     "suspended_until": None,
                     "created_at": "2026-11-22T09:30:00.123456Z",
@@ -173,6 +185,7 @@ class UserRead(BaseModel):
     email_verified_at: Annotated[
         datetime | None, Field(description="When its owner proved to read mail at `email`; `null` for not yet.")
     ]
+    profile: StoredProfile
     suspended_at: Annotated[datetime | None, Field(description="When it was suspended; `null` for not.")]
     suspended_until: Annotated[
         datetime | None, Field(description="When that ends, or ended, by itself; `null` for when somebody ends it.")

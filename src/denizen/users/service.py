@@ -7,6 +7,8 @@ things at all, whoever calls them has asked. `None` is the operator, or a host's
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
@@ -16,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsMissing, Scope
-from denizen.core.events import guard, record
+from denizen.core.events import guard, profile_of, record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity, email_key, identify
+from denizen.core.profiles import changed_profile, new_profile
 from denizen.core.rates import address_key, enforce
 from denizen.limits.service import enforce_rate
 from denizen.search import crud as search
@@ -65,11 +68,12 @@ async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *
         caller: who asks; `None` for somebody who signs up.
 
     Raises:
-        EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
+        EmailInvalid, UsernameInvalid, PasswordRefused, ProfileInvalid: as `core` judges them.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
         HashingBusy: too many passwords wait.
     """
     trusted = _is_trusted(caller)
+    judged = judge_profile(accounts, data.profile, caller=caller)
     return await create_account(
         accounts,
         db,
@@ -80,6 +84,7 @@ async def open_account(accounts: Accounts, db: AsyncSession, data: UserCreate, *
         is_active=data.is_active if trusted else True,
         password=data.password,
         lane=Lane.TRUSTED if trusted else Lane.PUBLIC,
+        profile=judged,
     )
 
 
@@ -94,6 +99,7 @@ async def create_account(
     is_active: bool = True,
     password: str | None = None,
     lane: Lane = Lane.TRUSTED,
+    profile: Mapping[str, Any] | None = None,
 ) -> User:
     """Create an account without asking who wants it: for code that has asked, and for the command line.
 
@@ -103,6 +109,7 @@ async def create_account(
             `Accounts.adopt`) and not committed.
         password: in plain text; `None` for an account that nobody can sign in to with one.
         lane: whose place in the queue of hashes it takes.
+        profile: the own fields; `None` for later, which leaves the defaults, where all of them have one.
 
     Raises:
         As `open_account`, but for what concerns the caller.
@@ -110,6 +117,7 @@ async def create_account(
     """
     accounts.adopt(db)
     identity = judge_account(accounts, username, email, full_name, password=password)
+    own = new_profile(accounts.profile, profile, by_owner=False)
     hashed = None if password is None else await accounts.hashing.hash(password, lane=lane)
     return await store_account(
         db,
@@ -118,6 +126,7 @@ async def create_account(
         external_id=external_id,
         is_active=is_active,
         hashed_password=hashed,
+        profile=own,
         at=accounts.clock(),
     )
 
@@ -136,6 +145,15 @@ def judge_account(
     return identity
 
 
+def judge_profile(accounts: Accounts, given: Mapping[str, Any], *, caller: Caller | None) -> dict[str, Any]:
+    """Judge the own fields of somebody who signs up, or whom a caller creates, before anything costs something.
+
+    Raises:
+        ProfileInvalid: as `core.profiles` judges them.
+    """
+    return new_profile(accounts.profile, given, by_owner=not _is_trusted(caller))
+
+
 async def store_account(
     db: AsyncSession, identity: Identity, *, at: datetime, many: bool = False, **values: Any
 ) -> User:
@@ -144,11 +162,13 @@ async def store_account(
     Args:
         db: a writing session; it is not committed.
         many: it is one of many: the caller indexes their words all at once, and the session does not get to know it.
-        values: the other columns of `User`.
+        values: the other columns of `User`; `profile` as it was judged, or it has the defaults.
 
     Raises:
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the database decides.
     """
+    if "profile" not in values:
+        values["profile"] = new_profile(profile_of(db), None, by_owner=False)
     user = User(**identity._asdict(), **values, created_at=at, updated_at=at)
     await crud.create_user(db, user, known=not many)
     if not many:
@@ -227,6 +247,7 @@ async def change_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         IdentityMissing: neither a username nor an e-mail address would be left.
         EmailInvalid, UsernameInvalid, EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as for a new one.
+        ProfileInvalid: what the own fields would be after the change is not what the profile says.
         Invalid: his own account, and a field that nobody sets on his own.
         NotWhileImpersonating: a username or an address, by somebody in somebody else's place.
         BeyondCaller: an account that may do what the caller may not.
@@ -241,6 +262,10 @@ async def change_user(
     if not named:
         return held
     before = dict(zip(READ_FIELDS, held, strict=True))
+    if "profile" in named:
+        own = isinstance(data, OwnUpdate) or (caller is not None and caller.is_self(user_id))
+        named["profile"] = changed_profile(profile_of(db), before["profile"], named["profile"], by_owner=own)
+        values["profile"] = named["profile"]
     if named.keys() & {"username", "email"}:
         # The two are judged together: a username with an @ must be the same person's address.
         identity = identify(named.get("username", before["username"]), named.get("email", before["email"]))
@@ -251,12 +276,27 @@ async def change_user(
     if not many and not named.keys().isdisjoint(FOUND_BY):
         shown = dict(zip(READ_FIELDS, row, strict=True))
         await search.update_entry(db, user_id, *(shown[name] for name in FOUND_BY))
-    old = {name: before[name] for name in named}
-    await record(db, UserUpdated(user_id, tuple(sorted(named)), before=old, after=named))
+    old, new = _told(before, named)
+    await record(db, UserUpdated(user_id, tuple(sorted(named)), before=old, after=new))
     if "email_verified_at" in values:
         was, now = {"email": before["email"]}, {"email": values["email"]}
         await record(db, EmailChanged(user_id, "administrator", before=was, after=now))
     return row
+
+
+def _told(before: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what is told of a change, before and after: of own fields those that it changed."""
+    old, new = {name: before[name] for name in named}, dict(named)
+    if "profile" in named:
+        was, now = before["profile"], named["profile"]
+        changed = [name for name in {**was, **now} if _key(was, name) != _key(now, name)]
+        old["profile"], new["profile"] = ({name: of[name] for name in changed if name in of} for of in (was, now))
+    return old, new
+
+
+def _key(profile: Mapping[str, Any], name: str) -> str:
+    """Tell values apart as JSON does: `true` is not 1, and the order of members says nothing."""
+    return json.dumps(profile[name], sort_keys=True) if name in profile else ""
 
 
 async def find_own_user(accounts: Accounts, caller: Caller) -> dict[str, Any] | None:

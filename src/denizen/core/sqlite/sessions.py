@@ -98,10 +98,12 @@ class _Session(Session):
         return found
 
     def commit(self) -> None:
-        """Commit."""
-        super().commit()
+        """Commit. What has begun on the short way goes with the rest, so that whoever hears of the commit hears of it
+        when all is done.
+        """
         if self.way.has_begun:
-            await_(self.way.commit())
+            self.connection()  # which takes it over
+        super().commit()
 
     def rollback(self) -> None:
         """Roll back."""
@@ -127,11 +129,12 @@ class WritingSession(AsyncSession):
         self._way = way
 
     async def commit(self) -> None:
-        """Commit; without SQLAlchemy, where it has no part in the transaction."""
+        """Commit; without SQLAlchemy, where it has no part in the transaction. Listeners hear of it all the same."""
         if self.in_transaction():
             await super().commit()
         elif self._way.has_begun:
             await self._way.commit()
+            self.sync_session.dispatch.after_commit(self.sync_session)
 
     async def rollback(self) -> None:
         """Roll back, likewise."""
@@ -139,6 +142,7 @@ class WritingSession(AsyncSession):
             await super().rollback()
         elif self._way.has_begun:
             await self._way.rollback()
+            self.sync_session.dispatch.after_rollback(self.sync_session)
 
     async def close(self) -> None:
         """Close for good."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "denizen_0001"
 down_revision = None
@@ -15,6 +16,7 @@ breaking = False
 
 _UUID = sa.String(36).with_variant(sa.Uuid(), "postgresql")
 _INSTANT = sa.String(27).with_variant(sa.DateTime(timezone=True), "postgresql")
+_OBJECT = sa.String().with_variant(JSONB(), "postgresql")
 _STRINGS = sa.String().with_variant(sa.JSON(), "postgresql")
 
 
@@ -59,6 +61,7 @@ def _create_users() -> None:
         sa.Column("external_id", _key(255), nullable=True),
         sa.Column("full_name", sa.String(200), nullable=True),
         sa.Column("hashed_password", sa.String(1024), nullable=True),
+        sa.Column("profile", _OBJECT, server_default=sa.text("'{}'"), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("updated_at", _INSTANT, nullable=False),
@@ -88,6 +91,16 @@ def _create_users() -> None:
         without = sa.text(f"{column} IS NULL")
         name = op.f(f"ix_{table}_id_no_{column}")
         op.create_index(name, table, ["id"], sqlite_where=without, postgresql_where=without)
+    if op.get_context().dialect.name == "postgresql":
+        op.create_index(
+            op.f(f"ix_{table}_profile"),
+            table,
+            ["profile"],
+            postgresql_using="gin",
+            postgresql_ops={"profile": "jsonb_path_ops"},
+            postgresql_with={"gin_pending_list_limit": 512},
+            postgresql_where=sa.text("profile <> '{}'"),
+        )
 
 
 def _create_keys() -> None:

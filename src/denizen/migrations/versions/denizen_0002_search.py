@@ -1,4 +1,6 @@
-"""The search index: the words of every account, with trigrams of them in FTS5 or under pg_trgm."""
+"""The search index: the words of every account, with trigrams of them in FTS5 or under pg_trgm; and the values of own
+fields, which SQLite finds accounts by.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +49,10 @@ END $$
 """
 
 
+def _key(length: int) -> sa.types.TypeEngine[str]:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     """Bring the schema here. Accounts that are there already come in with `denizen search rebuild`."""
     table = "denizen_search"
@@ -66,10 +72,28 @@ def upgrade() -> None:
     else:
         op.execute(_EXTENSION)
         op.execute(_INDEX)
+    _create_values()
+
+
+def _create_values() -> None:
+    table = "denizen_profile_values"
+    op.create_table(
+        table,
+        sa.Column("name", _key(40), nullable=False),
+        sa.Column("value", _key(80), nullable=False),
+        sa.Column("user_id", _UUID, nullable=False),
+        sa.PrimaryKeyConstraint("name", "value", "user_id", name=op.f(f"pk_{table}")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["denizen_users.id"], name=op.f(f"fk_{table}_user_id_denizen_users"), ondelete="CASCADE"
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f(f"ix_{table}_user_id"), table, ["user_id"])
 
 
 def downgrade() -> None:
     """Take it back. The extension stays, since others may use it."""
+    op.drop_table("denizen_profile_values")
     if op.get_context().dialect.name == "sqlite":
         op.execute("DROP TABLE denizen_search_index")
     op.drop_table("denizen_search")

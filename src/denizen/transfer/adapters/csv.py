@@ -11,9 +11,12 @@ import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from denizen.core.errors import DenizenError
+from denizen.core.json import JsonRefused, read_json
+from denizen.core.profiles import Profile, ProfileInvalid
 from denizen.core.text import is_encodable
 from denizen.transfer.adapters.lines import MAX_LINE_BYTES, NOT_UTF8, Line, Lines
 from denizen.transfer.errors import (
@@ -28,9 +31,10 @@ from denizen.transfer.errors import (
     QuoteUnclosed,
     RowRefused,
     RowTooLong,
+    TypeInvalid,
     VersionInvalid,
 )
-from denizen.transfer.schemas import COLUMNS, IGNORED, TEXTS, ImportOptions, Row, unknown_columns
+from denizen.transfer.schemas import IGNORED, NO_OWN, OWN, TEXTS, Columns, ImportOptions, Row, gather_own
 
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_LINES: Final = 10_000
@@ -93,6 +97,17 @@ def _words(cell: str) -> list[str]:
     return re.split(r"[\s;,]+", cell.strip(" \t;,"))
 
 
+def _object(cell: str) -> Any:
+    try:
+        return read_json(cell.encode())
+    except JsonRefused:
+        raise TypeInvalid('profile is an object of JSON, such as {"department": "sales"}.', field="profile") from None
+
+
+def _own(profile: Profile, name: str, cell: str) -> Any:
+    return profile.read(name, restore(cell))
+
+
 _CONVERT: Final[dict[str, Callable[[str], Any]]] = {
     "username": _name,
     "email": _name,
@@ -102,6 +117,7 @@ _CONVERT: Final[dict[str, Callable[[str], Any]]] = {
     "version": _version,
     "password": str,
     "roles": _words,
+    "profile": _object,
 }
 
 
@@ -165,6 +181,7 @@ class CsvReader:
         ignore_unknown: leave out columns that accounts do not have, instead of refusing the file.
         renamed: names of columns, in any case, with ours in their place; an empty one leaves the column out.
         needed: the columns of which the file has to have one.
+        columns: that accounts have.
     """
 
     def __init__(
@@ -173,10 +190,13 @@ class CsvReader:
         ignore_unknown: bool = False,
         renamed: Mapping[str, str] | None = None,
         needed: frozenset[str] = ImportOptions().needed,
+        columns: Columns = NO_OWN,
     ) -> None:
         self._ignore_unknown = ignore_unknown
         self._renamed = {_column(old): new for old, new in (renamed or {}).items()}
         self._needed = needed
+        self._columns = columns
+        self._has_own = False
         self._lines = Lines()
         self._delimiter = ""
         self._width = 0
@@ -197,7 +217,7 @@ class CsvReader:
             error = QuoteUnclosed("The file ends inside a quoted value.")
             yield from self._break_off(error)
         if not self._width:
-            raise HeaderMissing(f"The file is empty. Its first line names the columns: {', '.join(COLUMNS)}.")
+            raise HeaderMissing(f"The file is empty. Its first line names the columns: {self._columns.listed}.")
 
     def _rows(self, lines: Iterator[Line]) -> Iterator[Row]:
         for number, line in lines:
@@ -226,7 +246,9 @@ class CsvReader:
             return Row(number, ColumnsSurplus("This row has a value in a column without a name."))
         try:
             values = {name: convert(cells[index]) for index, name, convert in self._plan if cells[index]}
-        except RowRefused as error:
+            if self._has_own:
+                values = gather_own(values)
+        except (RowRefused, ProfileInvalid) as error:
             return Row(number, error)
         return Row(number, values) if values or any(cells) else None
 
@@ -292,35 +314,43 @@ class CsvReader:
             self._delimiter = hint[1]
             return
         candidates = [_split_header(text, each) for each in ([self._delimiter] if self._delimiter else _DELIMITERS)]
-        delimiter, found = max(candidates, key=lambda each: len(set(self._named(each[1])).intersection(COLUMNS)))
+        delimiter, found = max(candidates, key=lambda each: sum(name in self._columns for name in self._named(each[1])))
         if len(found) < 2 and any(text.count(each) >= _MAX_COLUMNS for each, _ in candidates):
             raise HeaderMissing(f"The first line names more than {_MAX_COLUMNS:,} columns.")
         names = self._named(found)
         self._check_header(found, names)
         self._delimiter, self._width = delimiter, len(names)
-        self._unnamed = [] if self._ignore_unknown else [index for index, name in enumerate(found) if not name]
-        self._plan = [
-            (index, name, _CONVERT.get(name, str.strip)) for index, name in enumerate(names) if name in COLUMNS
-        ]
+        self._unnamed = [] if self._ignore_unknown else [index for index, name in enumerate(found) if not _column(name)]
+        self._plan = [(index, name, self._reads(name)) for index, name in enumerate(names) if name in self._columns]
+        self._has_own = any(name.startswith(OWN) for _, name, _ in self._plan)
+
+    def _reads(self, name: str) -> Callable[[str], Any]:
+        profile = self._columns.profile
+        if profile is not None and name.startswith(OWN):
+            return partial(_own, profile, name.removeprefix(OWN))
+        return _CONVERT.get(name, str.strip)
 
     def _named(self, found: Sequence[str]) -> list[str]:
-        return [self._renamed.get(name, name) for name in found]
+        return [
+            self._renamed.get(name := _column(text), self._columns.find(_UNSEEN.sub("", text).strip(), name))
+            for text in found
+        ]
 
     def _check_header(self, found: Sequence[str], names: Sequence[str]) -> None:
-        known = [name for name in names if name in COLUMNS]
+        known = [name for name in names if name in self._columns]
         if not self._needed.intersection(known):
             asked = " or ".join(sorted(self._needed, reverse=True))
             raise HeaderMissing(
-                f"The first line has to name the columns, {asked} among them. Known are: {', '.join(COLUMNS)}."
+                f"The first line has to name the columns, {asked} among them. Known are: {self._columns.listed}."
             )
-        if not self._renamed.keys() <= set(found):
+        if not self._renamed.keys() <= set(map(_column, found)):
             raise ColumnMissing("A mapping renames a column that the file does not have.")
         if len(set(known)) < len(known):
             twice = next(name for name in known if known.count(name) > 1)
             raise ColumnRepeated(f"The column {twice} is there twice.", field=twice)
-        unknown = [name for name in names if name and name not in COLUMNS and name not in IGNORED]
+        unknown = [name for name in names if name and name not in self._columns and name not in IGNORED]
         if unknown and not self._ignore_unknown:
-            raise unknown_columns(unknown)
+            raise self._columns.unknown(unknown)
 
 
 def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
@@ -330,7 +360,7 @@ def _split_header(text: str, delimiter: str) -> tuple[str, list[str]]:
             return delimiter, []
     except RowRefused:
         return delimiter, []
-    return delimiter, [_column(name) for name in fields.values]
+    return delimiter, fields.values
 
 
 def _column(name: str) -> str:
@@ -346,7 +376,7 @@ class CsvWriter:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._texts = [index for index, name in enumerate(columns) if name in TEXTS]
+        self._texts = [index for index, name in enumerate(columns) if name in TEXTS or name.startswith(OWN)]
 
     def begin(self) -> str:
         """Give the header."""
@@ -361,6 +391,6 @@ class CsvWriter:
     def _cells(self, row: Sequence[Any]) -> list[Any]:
         cells = [("true" if value else "false") if value is True or value is False else value for value in row]
         for index in self._texts:
-            if cells[index] is not None:
+            if isinstance(cells[index], str):
                 cells[index] = neutralise(cells[index])
         return cells

@@ -8,7 +8,7 @@ from typing import Final
 
 from denizen.transfer.adapters.csv import CsvReader, CsvWriter
 from denizen.transfer.adapters.ndjson import NdjsonReader, NdjsonWriter
-from denizen.transfer.schemas import Format, ImportOptions, RowReader, RowWriter
+from denizen.transfer.schemas import NO_OWN, Columns, Format, ImportOptions, RowReader, RowWriter
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".csv": "csv",
@@ -34,6 +34,7 @@ def make_reader(
     ignore_unknown: bool = False,
     renamed: Mapping[str, str] | None = None,
     needed: frozenset[str] = ImportOptions().needed,
+    columns: Columns = NO_OWN,
 ) -> RowReader:
     """Make a reader of `form`.
 
@@ -42,10 +43,11 @@ def make_reader(
         ignore_unknown: leave out columns that accounts do not have.
         renamed: names in the file, with ours in their place; an empty one leaves the column out.
         needed: the columns of which a CSV file has to have one.
+        columns: that accounts have.
     """
     if form == "csv":
-        return CsvReader(ignore_unknown=ignore_unknown, renamed=renamed, needed=needed)
-    return NdjsonReader(ignore_unknown=ignore_unknown, renamed=renamed)
+        return CsvReader(ignore_unknown=ignore_unknown, renamed=renamed, needed=needed, columns=columns)
+    return NdjsonReader(ignore_unknown=ignore_unknown, renamed=renamed, columns=columns)
 
 
 def make_writer(form: Format, columns: Sequence[str]) -> RowWriter:

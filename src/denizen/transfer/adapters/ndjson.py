@@ -18,9 +18,8 @@ from denizen.transfer.errors import (
     RowRefused,
     RowTooLong,
 )
-from denizen.transfer.schemas import COLUMNS, IGNORED, Row, RowResult, unknown_columns
+from denizen.transfer.schemas import IGNORED, NO_OWN, OWN, Columns, Row, RowResult, gather_own
 
-_KNOWN: Final = frozenset(COLUMNS)
 _BLANK: Final = b" \t\r\n"
 
 _REFUSED: Final[dict[Flaw, tuple[type[RowRefused], str]]] = {
@@ -43,11 +42,19 @@ class NdjsonReader:
         ignore_unknown: leave out members that accounts do not have. Otherwise one in the first row refuses the file,
             since it will be in all the others, and one in a later row refuses that row.
         renamed: names of members, with ours in their place; an empty one leaves the member out.
+        columns: that accounts have.
     """
 
-    def __init__(self, *, ignore_unknown: bool = False, renamed: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ignore_unknown: bool = False,
+        renamed: Mapping[str, str] | None = None,
+        columns: Columns = NO_OWN,
+    ) -> None:
         self._ignore_unknown = ignore_unknown
         self._renamed = renamed or {}
+        self._columns = columns
         self._lines = Lines()
         self._begun = False
 
@@ -81,14 +88,17 @@ class NdjsonReader:
         values = _parse(line)
         if self._renamed:
             values = self._rename(values)
-        unknown = values.keys() - _KNOWN
-        if not unknown:
-            return values
-        if not self._ignore_unknown and (unknown := unknown - IGNORED):
-            if first:
-                raise unknown_columns(sorted(unknown))
-            raise MemberUnknown("This row has a member that accounts do not have.")
-        return {name: value for name, value in values.items() if name in _KNOWN}
+        others = values.keys() - self._columns.known
+        if others:
+            unknown = {name for name in others if name not in self._columns}
+            if not self._ignore_unknown and (told := unknown - IGNORED):
+                if first:
+                    raise self._columns.unknown(sorted(told))
+                raise MemberUnknown("This row has a member that accounts do not have.")
+            values = {name: value for name, value in values.items() if name not in unknown}
+        if self._columns.profile is not None and any(name.startswith(OWN) for name in values):
+            values = gather_own(values)
+        return values
 
     def _rename(self, values: dict[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 To bring rows into Python, only to make text of them there, is most of an export (ADR 0020). So each line is one
 expression over the columns of a row `u`, and there is one for each form on each database. Nothing of a value or of a
-request is in their text: they are made of the names in `schemas`.
+request is in their text: they are made of the names in `schemas`, and of those of own fields, which are identifiers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Final, Literal
 
-from denizen.transfer.schemas import TEXTS, Format
+from denizen.transfer.schemas import OWN, TEXTS, Format
 
 Kind = Literal["sqlite", "postgresql"]
 
@@ -24,25 +24,41 @@ _PLACE: Final = "\0"
 """Stands in a line's pattern where a value goes; no literal has it."""
 
 
-def line(form: Format, columns: Sequence[str], kind: Kind) -> str:
+def line(form: Format, columns: Sequence[str], kind: Kind, texts: frozenset[str] = frozenset()) -> str:
     """Give the expression of one line with its end.
 
     Args:
         form: of the file.
-        columns: names of the table's columns; see `_may_be_null`.
+        columns: names of the table's columns; see `_may_be_null`. CSV has own fields (`OWN`) besides.
         kind: of the database.
+        texts: those of own fields that are text; of the others there is JSON.
     """
     if form == "ndjson" and kind == "sqlite":
         members = ", ".join(f"'{name}', {_json_value(name)}" for name in columns)
         return f"json_object({members}) || char(10)"
     values = [_value(name, kind) for name in columns]
     if form == "csv":
-        shown = [_cell(name, value, kind) for name, value in zip(columns, values, strict=True)]
+        chosen = TEXTS | texts
+        shown = [_cell(name, value, kind, chosen) for name, value in zip(columns, values, strict=True)]
         return _joined(",".join(_PLACE for _ in columns) + "\r\n", shown, kind)
     quote = dict.fromkeys((*(_TIMES - _MAYBE_TIMES), "id"), '"')
     members = ",".join(f'"{name}":{quote.get(name, "")}{_PLACE}{quote.get(name, "")}' for name in columns)
     shown = [_json_text(name, value) for name, value in zip(columns, values, strict=True)]
     return _joined(f"{{{members}}}\n", shown, kind)
+
+
+def own_value(column: str, kind: Kind, texts: frozenset[str]) -> str:
+    """Give the expression of an own field for the column of `u` that has its name: text where it is one of `texts`, and
+    JSON of others; NULL where there is none, or `null`.
+    """
+    profile, name = "denizen_users.profile", column.removeprefix(OWN)
+    if kind == "postgresql":
+        return f"{profile} ->> '{name}'" if column in texts else f"nullif(CAST({profile} -> '{name}' AS text), 'null')"
+    if column in texts:
+        return f"json_extract({profile}, '$.{name}')"
+    # Of several paths it gives an array, of JSON as it is stored: alone, `true` would be 1, and a number lose digits.
+    both = f"json_extract({profile}, '$.{name}', '$[0]')"  # `[0.1,null]`
+    return f"nullif(substr({both}, 2, length({both}) - 7), 'null')"
 
 
 def all_lines(kind: Kind) -> str:
@@ -58,12 +74,16 @@ def _value(name: str, kind: Kind) -> str:
         return "CASE WHEN u.is_active THEN 'true' ELSE 'false' END"
     if kind == "postgresql" and name in _TIMES:
         return f"""to_char(timezone('UTC', u.{name}), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-    if kind == "postgresql" and name in {"id", "version"}:
+    if name.startswith(OWN):
+        return f'u."{name}"'
+    if kind == "postgresql" and name in {"id", "version", "profile"}:
         return f"CAST(u.{name} AS text)"
     return f"u.{name}"
 
 
 def _json_value(name: str) -> str:
+    if name == "profile":
+        return "json(u.profile)"
     return "json(CASE WHEN u.is_active THEN 'true' ELSE 'false' END)" if name == "is_active" else f"u.{name}"
 
 
@@ -74,8 +94,8 @@ def _json_text(name: str, value: str) -> str:
     return f"coalesce(CAST(to_json({value}) AS text), 'null')" if _may_be_null(name) else value
 
 
-def _cell(name: str, value: str, kind: Kind) -> str:
-    """Give a column as CSV has it: neutralised, and in quotes where it needs them.
+def _cell(name: str, value: str, kind: Kind, texts: frozenset[str]) -> str:
+    """Give a column as CSV has it: neutralised where it is one of `texts`, and in quotes where it needs them.
 
     The mark that neutralises is none of the characters that need quotes, so the two are judged apart.
     """
@@ -84,7 +104,7 @@ def _cell(name: str, value: str, kind: Kind) -> str:
     if name in _MAYBE_TIMES:
         return f"coalesce({value}, '')"
     mark = ""
-    if name in TEXTS:
+    if name in texts:
         formula = ", ".join(_literal(each, kind) for each in _FORMULA)
         mark = f"CASE WHEN substr(ltrim({value}, ''''), 1, 1) IN ({formula}) THEN '''' ELSE '' END || "
     quoted = f"""'"' || {mark}replace({value}, '"', '""') || '"'"""
@@ -92,7 +112,7 @@ def _cell(name: str, value: str, kind: Kind) -> str:
 
 
 def _may_be_null(name: str) -> bool:
-    return name in TEXTS or name in _MAYBE_TIMES or name == "hashed_password"
+    return name in TEXTS or name in _MAYBE_TIMES or name == "hashed_password" or name.startswith(OWN)
 
 
 _NEEDS_QUOTES: Final[Mapping[Kind, Callable[[str], str]]] = {

@@ -1,0 +1,56 @@
+"""The table by which SQLite finds accounts by their own fields."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from denizen.core.base import Base
+from denizen.core.profiles import MAX_FIELD_NAME, MAX_VALUE_LENGTH, values_of
+from denizen.core.types import Uuid, key, write_json
+
+
+class ProfileValue(Base):
+    """One value of an own field of one account. PostgreSQL has an index that looks into the profile itself, and leaves
+    this table empty.
+
+    Attributes:
+        name: of the field.
+        value: as `core.profiles.compared` writes it.
+        user_id: whose; last in the key, so that those with one value are found in the order of their ids.
+    """
+
+    __tablename__ = "denizen_profile_values"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    name: Mapped[str] = mapped_column(key(MAX_FIELD_NAME), primary_key=True)
+    value: Mapped[str] = mapped_column(key(MAX_VALUE_LENGTH), primary_key=True)
+    # By name: `users` stands above this room, since it writes this table; it may be loaded later, so the type is said.
+    user_id: Mapped[UUID] = mapped_column(
+        Uuid, ForeignKey("denizen_users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class Wanted(TypeDecorator[dict[str, Any]]):
+    """Values by name that accounts are to have: an object for PostgreSQL; for SQLite a list of names and values as they
+    are compared.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite; `jsonb` elsewhere."""
+        return dialect.type_descriptor(String() if dialect.name == "sqlite" else JSONB())
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> Any:
+        """Write JSON text on SQLite."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return write_json(list(values_of(value)))

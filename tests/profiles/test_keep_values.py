@@ -1,0 +1,49 @@
+"""Where other programs wrote the table, doctor and `profiles check` say so, and `profiles rebuild` mends it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from denizen.core.accounts import Accounts
+from denizen.doctor import State, _profiles
+from denizen.profiles.service import check_values, rebuild_values
+from denizen.settings import Settings
+from tests.conftest import MakeUser
+from tests.profiles.conftest import SALES
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        """UPDATE denizen_users SET profile = '{"department":"support","badge":1.0}' WHERE username = 'ada'""",
+        "UPDATE denizen_users SET profile = '{}', updated_at = '2001-01-01' WHERE username = 'ada'",
+        "DELETE FROM denizen_profile_values WHERE name = 'level'",
+    ],
+)
+async def test_what_was_written_past_us_is_found_and_mended(
+    accounts: Accounts, settings: Settings, make_user: MakeUser, written: str
+) -> None:
+    await make_user(username="ada", profile=SALES)
+    assert (await _profiles(settings, accounts.database)).state is State.OK
+    async with accounts.writing() as db:
+        await db.execute(text(written.replace(":", "\\:")))
+
+    assert (await _profiles(settings, accounts.database)).state is State.FAIL
+    assert (await check_values(accounts.database)).stale == 1
+    assert (await rebuild_values(accounts)).stale == 1
+    assert (await check_values(accounts.database)).stale == 0
+    assert (await _profiles(settings, accounts.database)).state is State.OK
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_postgresql_keeps_its_index_by_itself(
+    accounts: Accounts, settings: Settings, make_user: MakeUser
+) -> None:
+    await make_user(username="ada", profile=SALES)
+
+    assert (await _profiles(settings, accounts.database)).state is State.OK
+    assert (await rebuild_values(accounts)).by_itself
+    async with accounts.database.read.session() as db:
+        assert (await db.execute(text("SELECT count(*) FROM denizen_profile_values"))).scalar_one() == 0
