@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from denizen import Settings, UserCreated, install
 from notes.hooks import write_welcome
+from notes.profile import Profile
 from notes.routes import moderation, router
 
 
@@ -17,7 +18,7 @@ def create_app(settings: Settings | None = None, **seams: Any) -> FastAPI:
         seams: for tests: `hasher` and `clock`.
     """
     app = FastAPI(title="Notes")
-    accounts = install(app, prefix="/accounts", settings=settings, **seams)
+    accounts = install(app, prefix="/accounts", settings=settings, profile=Profile, **seams)
     accounts.on(UserCreated)(write_welcome)
     app.include_router(router)
     app.include_router(moderation)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, contains_eager, joinedload
 
 from denizen import User
-from notes.errors import NotebookNotFound, NoteNotFound, NoteReadOnly, ReadersFull
+from notes.errors import NotebookNotFound, NotebooksFull, NoteNotFound, NoteReadOnly, ReadersFull
 from notes.models import Note, Notebook, Ruling, Share
 from notes.schemas import PageAsked
 
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 MAX_READERS = 100
 
 # All that is shown of a note, in the statement that finds it; of whoever wrote in it no more than that.
-SHOWN = (joinedload(Note.edited_by).load_only(User.username), joinedload(Note.ruling))
+SHOWN = (joinedload(Note.edited_by).load_only(User.username, User.profile), joinedload(Note.ruling))
 
 
 async def _list(
@@ -53,6 +53,26 @@ async def get_notebook(db: AsyncSession, notebook_id: int, *, owner_id: UUID) ->
     if found is None:
         raise NotebookNotFound("You have no such notebook.")
     return found
+
+
+async def create_notebook(db: AsyncSession, owner_id: UUID, name: str, *, most: int) -> Notebook:
+    """Begin a notebook.
+
+    Args:
+        most: how many its owner may have.
+
+    Raises:
+        NotebooksFull: he has them.
+    """
+    # Two requests at once would each count what is there without the other: the second waits for the first.
+    await db.execute(select(User.id).where(User.id == owner_id).with_for_update(key_share=True))
+    count = select(func.count()).select_from(Notebook).where(Notebook.owner_id == owner_id)
+    if (await db.scalar(count) or 0) >= most:
+        raise NotebooksFull(f"Your plan has room for {most} notebooks.")
+    notebook = Notebook(name=name, owner_id=owner_id)
+    db.add(notebook)
+    await db.flush()
+    return notebook
 
 
 async def delete_notebook(db: AsyncSession, notebook_id: int) -> None:
@@ -141,7 +161,7 @@ async def delete_note(db: AsyncSession, note_id: int) -> None:
 async def list_shares(db: AsyncSession, note_id: int) -> Sequence[Share]:
     """Give all with whom a note is shared: `MAX_READERS` at most."""
     query = select(Share).where(Share.note_id == note_id).order_by(Share.user_id)
-    return (await db.scalars(query.options(joinedload(Share.user).load_only(User.username)))).all()
+    return (await db.scalars(query.options(joinedload(Share.user).load_only(User.username, User.profile)))).all()
 
 
 async def put_share(db: AsyncSession, note_id: int, user_id: UUID, *, may_edit: bool) -> None:

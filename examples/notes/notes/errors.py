@@ -10,6 +10,13 @@ class NotebookNotFound(NotFound):
     title = "Notebook not found"
 
 
+class NotebooksFull(Conflict):
+    """Somebody has as many notebooks as his plan allows."""
+
+    code = "notebooks_full"
+    title = "Too many notebooks"
+
+
 class NoteNotFound(NotFound):
     """There is no such note, or it may not be read: nobody is told which."""
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from denizen import CurrentUser, Db, Here, ReadDb, get_user_by_email, requires
 from notes import crud
 from notes.models import Note, Notebook, Ruling, Share
+from notes.profile import NOTEBOOKS, profile_of
 from notes.schemas import (
     Id,
     NotebookCreate,
@@ -38,11 +39,9 @@ def _page(rows: Sequence[Note | Notebook], asked: PageAsked) -> dict[str, Any]:
 
 @router.post("/notebooks/", status_code=201, response_model=NotebookRead)
 async def create_notebook(user: CurrentUser, db: Db, data: NotebookCreate) -> Notebook:
-    """Begin a notebook."""
-    notebook = Notebook(name=data.name, owner_id=user.id)
-    db.add(notebook)
-    await db.flush()
-    return notebook
+    """Begin a notebook: as many as your plan has room for."""
+    most = NOTEBOOKS[profile_of(user).plan]
+    return await crud.create_notebook(db, user.id, data.name, most=most)
 
 
 @router.get("/notebooks/", response_model=Page[NotebookRead])

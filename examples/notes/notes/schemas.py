@@ -5,7 +5,7 @@ from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
 
@@ -45,6 +45,7 @@ class Person(Read):
 
     id: UUID
     username: str | None
+    department: Annotated[str | None, Field(validation_alias=AliasPath("profile", "department"))] = None
 
 
 class NotebookCreate(BaseModel):
