@@ -52,7 +52,7 @@ class Elsewhere:
         times = dict.fromkeys(("created_at", "updated_at"), "2026-11-22T09:30:00.123456Z")
         nothing = dict.fromkeys(("external_id", "email_verified_at", "suspended_at", "suspended_until"))
         who = {"id": str(caller.user_id), "username": "ada", "email": "ada@example.org", "full_name": None}
-        return {**who, **times, **nothing, "is_active": True, "version": 1}
+        return {**who, **times, **nothing, "is_active": True, "profile": {}, "version": 1}
 
 
 def add_routes(app: FastAPI) -> None:

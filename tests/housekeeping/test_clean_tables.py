@@ -44,6 +44,7 @@ STAY: Final = {
     "denizen_users": "people are deleted by people",
     "denizen_roles": "a handful",
     "denizen_user_roles": "as many as people have",
+    "denizen_profile_values": "as many as people have",
     "denizen_schema": "one row",
     "denizen_leases": "one row a kind of work",
 }

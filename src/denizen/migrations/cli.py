@@ -73,20 +73,24 @@ def up(
     state = runner.status(settings.database_url)
     _tell(out, outcome, state)
     if state.ready:
-        asyncio.run(_fill_search_index(settings, out))
+        asyncio.run(_fill_indexes(settings, out))
 
 
-async def _fill_search_index(settings: Settings, out: Output) -> None:
-    """Index the accounts of a database from before there was an index. Not in the migration, which would keep everybody
-    from writing meanwhile; where this is cut off, the next `up` or `denizen search rebuild` goes on.
+async def _fill_indexes(settings: Settings, out: Output) -> None:
+    """Index the accounts of a database from before there was an index, for search and by own fields. Not in the
+    migration, which would keep everybody from writing meanwhile; where this is cut off, the next `up` or
+    `denizen search rebuild` and `denizen profiles rebuild` go on.
     """
+    from denizen.profiles.service import glance_at_values, rebuild_values
     from denizen.search.service import glance_at_index, rebuild_index
 
     async with open_accounts(settings) as accounts:
-        if not (await glance_at_index(accounts.database, most=1)).missing:
-            return
-        with progress("Indexing for search", unit="accounts", quiet=out.json) as done:
-            await rebuild_index(accounts, done)
+        if (await glance_at_index(accounts.database, most=1)).missing:
+            with progress("Indexing for search", unit="accounts", quiet=out.json) as done:
+                await rebuild_index(accounts, done)
+        if (await glance_at_values(accounts.database, most=1)).stale:
+            with progress("Indexing own fields", unit="accounts", quiet=out.json) as done:
+                await rebuild_values(accounts, done)
 
 
 @app.command(context_settings=_RELATIVE)

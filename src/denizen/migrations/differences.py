@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Table, inspect
 
 from denizen.migrations.environment import METADATA, options
-from denizen.users.models import PROFILE_INDEX
+from denizen.profiles.models import PROFILE_INDEX
 
 _WORDS = {"add": "lacks", "remove": "has, and should not have,"}
 

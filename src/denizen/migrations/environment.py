@@ -94,7 +94,7 @@ def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
     the index that needs an extension, and the one that SQLite has not.
     """
     if kind == "index":
-        return name not in {search_models.TRIGRAMS, users_models.PROFILE_INDEX}
+        return name not in {search_models.TRIGRAMS, profiles_models.PROFILE_INDEX}
     return kind != "table" or ((name or "").startswith("denizen_") and not (name or "").startswith(search_models.INDEX))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy import DDL, JSON, ForeignKey, String, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
@@ -14,6 +14,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from denizen.core.base import Base
 from denizen.core.profiles import MAX_FIELD_NAME, MAX_VALUE_LENGTH, values_of
 from denizen.core.types import Uuid, key, write_json
+
+PROFILE_INDEX: Final = "ix_denizen_users_profile"
+"""PostgreSQL's index of accounts, which looks into own fields. SQLAlchemy cannot say that SQLite has none."""
 
 
 class ProfileValue(Base):
@@ -54,3 +57,13 @@ class Wanted(TypeDecorator[dict[str, Any]]):
         if value is None or dialect.name != "sqlite":
             return value
         return write_json(list(values_of(value)))
+
+
+ON_POSTGRESQL: Final = (
+    "CREATE INDEX ix_denizen_users_profile ON denizen_users USING gin (profile jsonb_path_ops) "
+    "WITH (gin_pending_list_limit = 512) WHERE profile <> '{}'"
+)
+"""Only those that have own fields are in it, so that it costs nothing where there are none. What waits to be sorted in
+is read by every search, so that it is a short list."""
+
+event.listen(ProfileValue.__table__, "after_create", DDL(ON_POSTGRESQL).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DDL, CheckConstraint, Index, String, event, text
+from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from denizen.core.base import Base
@@ -20,9 +20,6 @@ from denizen.core.identifiers import (
 )
 from denizen.core.ids import new_id
 from denizen.core.types import JsonObject, key
-
-PROFILE_INDEX: Final = "ix_denizen_users_profile"
-"""PostgreSQL's index that looks into own fields. SQLAlchemy cannot say that SQLite has none."""
 
 MAX_HASH_LENGTH = 1024
 """What PostgreSQL's `integer` holds."""
@@ -116,13 +113,3 @@ class User(Base):
     suspension_reason: Mapped[str | None] = mapped_column(String(MAX_REASON_LENGTH), default=None)
     deleted_at: Mapped[datetime | None] = mapped_column(default=None)
     erase_at: Mapped[datetime | None] = mapped_column(default=None)
-
-
-ON_POSTGRESQL: Final = (
-    "CREATE INDEX ix_denizen_users_profile ON denizen_users USING gin (profile jsonb_path_ops) "
-    "WITH (gin_pending_list_limit = 512) WHERE profile <> '{}'"
-)
-"""Only those that have own fields are in it, so that it costs nothing where there are none. What waits to be sorted in
-is read by every search, so that it is a short list."""
-
-event.listen(User.__table__, "after_create", DDL(ON_POSTGRESQL).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is
