@@ -38,6 +38,7 @@ lint: $(DEV)  ## format and lint rules, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd examples/notes && ../../$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 format: $(DEV)  ## rewrite the code in the one format
@@ -59,7 +60,8 @@ lock: $(DEV)  ## write the lock files anew: make lock ARGS=--upgrade
 clean:  ## remove .venv and all caches; databases and keys stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* \
 		htmlcov dist build
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf examples/*/.venv examples/*/.*_cache
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written anew when a lock file changes. install.py waits for another make that is at it, and does nothing twice.
 .venv/.installed-%: pyproject.toml requirements/%.txt requirements/build.txt requirements/install.py

@@ -1,0 +1,1 @@
+"""Notebooks that people share: an application with Denizen inside."""
