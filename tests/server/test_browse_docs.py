@@ -1,5 +1,6 @@
 """`/docs` as a person uses it: a real browser, a server started by hand, the key that its first start made."""
 
+import json
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ pytestmark = [
 ]
 
 SECONDS, TRIES = 40.0, 8
+PASSWORD_FORM = (
+    "[...document.querySelectorAll('.dialog-ux .auth-container')].find((box) => /password/.test(box.innerText))"
+)
 AUTHORIZE = ".swagger-ui .auth-wrapper button.authorize"
 
 
@@ -70,6 +74,27 @@ def test_a_person_authorizes_creates_and_lists_in_the_browser(served: str, tmp_p
         assert browser.complaints == []
         elsewhere = [url for url in browser.requested if not url.startswith((served, "data:", "about:", "blob:"))]
         assert elsewhere == []
+
+
+def test_a_person_authorizes_by_username_and_password(served: str) -> None:
+    """As the OAuth2 password form of `/auth/login`, which Swagger UI sends and whose token it goes on with."""
+    person = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
+    asked = urllib.request.Request(
+        f"{served}/users/", json.dumps(person).encode(), {"content-type": "application/json"}
+    )
+    urllib.request.urlopen(asked, timeout=30).close()
+    with Browser() as browser:
+        browser.open(f"{served}/docs")
+        browser.click(AUTHORIZE)
+        browser.type_into("#oauth_username", "Ada@Example.org")
+        browser.type_into("#oauth_password", person["password"])
+        browser.run(f"{PASSWORD_FORM}.querySelector('button.authorize').click()")
+        browser.wait_for(f"{PASSWORD_FORM}.innerText.includes('Logout')")
+        browser.click(".dialog-ux button.btn-done")
+
+        assert status_after_execution(browser, "get", "/users/me") == "200"
+        assert '"username": "ada"' in browser.run(response_of("get", "/users/me", ".highlight-code"))
+        assert browser.complaints == []
 
 
 def status_after_execution(browser: Browser, verb: str, path: str) -> str:
