@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, fi
 
 from denizen.core.assembly import find_profile
 from denizen.core.profile_sources import load_profile, profile_of_model, profile_of_schema
-from denizen.core.profiles import MAX_VALUE_LENGTH, Profile, ProfileInvalid, compared, new_profile
+from denizen.core.profiles import Profile, ProfileInvalid, new_profile
+from denizen.profiles.models import MAX_VALUE_LENGTH, compared
 from denizen.settings import Settings, SettingsError
 from tests.conftest import SECRET
 

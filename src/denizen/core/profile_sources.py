@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from denizen.core.profiles import (
     Profile,
     ProfileField,
     ProfileInvalid,
+    canonical,
     fault,
     is_field_name,
     kinds_in,
@@ -77,6 +79,7 @@ def profile_of_model(model: Any) -> Profile:
         raise ValueError(
             f"{model.__name__} writes fields under other names than it reads. Give each one `alias`, or none."
         )
+    _check_names(model)
     fields = {
         (field.validation_alias if isinstance(field.validation_alias, str) else name): _OneField.of(model, name)
         for name, field in model.model_fields.items()
@@ -98,6 +101,22 @@ def profile_of_model(model: Any) -> Profile:
             raise _refusal(error, name) from None
 
     return Profile(model.__name__, schema, shown, _fields(schema), takes_others, parse, parse_one)
+
+
+def _check_names(model: type[BaseModel]) -> None:
+    """Refuse fields that have several names: what is judged by a name could be passed by under another.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    by_name = any(model.model_config.get(key) for key in ("populate_by_name", "validate_by_name"))
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        if alias is not None and (not isinstance(alias, str) or (by_name and alias != name)):
+            raise ValueError(
+                f"{model.__name__}.{name} is read under several names. Give it one alias, and leave out "
+                "AliasChoices, AliasPath, populate_by_name and validate_by_name."
+            )
 
 
 class _OneField:
@@ -154,7 +173,7 @@ def profile_of_schema(schema: Any) -> Profile:
         ValueError: it is no schema of an object, or one of its fields cannot be stored or asked for.
     """
     from jsonschema import Draft202012Validator, SchemaError  # 30 ms, for those who use it
-    from jsonschema.validators import validator_for
+    from jsonschema.validators import extend, validator_for
     from referencing import Registry
 
     if not isinstance(schema, dict) or schema.get("type", "object") != "object" or not schema.get("properties"):
@@ -164,49 +183,93 @@ def profile_of_schema(schema: Any) -> Profile:
         kind.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"is no valid JSON Schema: {error.message} (at {error.json_path}).") from None
-    if foreign := [text for text in _references(schema) if not text.startswith("#")]:
-        raise ValueError(f"refers to {foreign[0]}: a schema here refers to its own `$defs` alone.")
-    if lost := [text for text in _references(schema) if not _is_there(text, schema)]:
-        raise ValueError(f"refers to {lost[0]}, which it does not have.")
+    _check_references(schema)
     takes_others = schema.get("additionalProperties", False) is not False
     whole = {"type": "object", "additionalProperties": False, **schema}
+    own: dict[str, Any] = whole["properties"]
+    defaults = {name: each["default"] for name, each in own.items() if isinstance(each, dict) and "default" in each}
+    whole["required"] = [name for name in schema.get("required", ()) if name not in defaults]
     fields = _fields(whole)
+    kind = extend(kind, {"uniqueItems": _are_unique})  # type: ignore[no-untyped-call]  # jsonschema's is
     # Without a way to retrieve anything: a schema refers to itself alone.
     checker = kind(whole, format_checker=kind.FORMAT_CHECKER, registry=Registry())
-    defaults = {name: field.schema["default"] for name, field in fields.items() if "default" in field.schema}
 
     def parse(values: dict[str, Any]) -> dict[str, Any]:
         found = {**defaults, **values}
-        errors = list(checker.iter_errors(found))
+        errors = [_schema_error(error) for error in islice(checker.iter_errors(found), MAX_FIELDS)]
         if errors:
-            raise ProfileInvalid.because([_schema_error(error) for error in errors[:MAX_FIELDS]])
+            raise ProfileInvalid.because(errors)
         return {name: found[name] for name in (*fields, *(found.keys() - fields.keys())) if name in found}
 
     def parse_one(name: str, value: Any) -> Any:
-        errors = list(checker.evolve(schema=whole["properties"][name]).iter_errors(value))
-        if errors:
-            raise ProfileInvalid.because([_schema_error(errors[0], name)])
+        error = next(checker.evolve(schema=_beside(own[name], whole)).iter_errors(value), None)
+        if error is not None:
+            raise ProfileInvalid.because([_schema_error(error, name)])
         return value
 
+    for field, default in defaults.items():
+        try:
+            parse_one(field, default)
+        except ProfileInvalid as error:
+            raise ValueError(f"gives {field} a default that its own schema refuses: {error.detail}") from None
     name = re.sub(r"\W+", "", str(schema.get("title", ""))) or "Profile"
     return Profile(name, whole, whole, fields, takes_others, parse, parse_one)
 
 
-def _references(schema: Any) -> Iterator[str]:
+def _beside(schema: Any, whole: Mapping[str, Any]) -> Any:
+    """Give the schema of one field with what it may refer to."""
+    return {**schema, "$defs": whole["$defs"]} if isinstance(schema, dict) and "$defs" in whole else schema
+
+
+def _are_unique(_: Any, wanted: bool, items: Any, __: Any) -> Iterator[Any]:
+    """Judge `uniqueItems` in one walk: jsonschema compares each item with each, minutes for some thousand."""
+    from jsonschema import ValidationError as SchemaBroken
+
+    if wanted and isinstance(items, list) and len({canonical(item) for item in items}) < len(items):
+        yield SchemaBroken("not unique")
+
+
+_DATA: Final = frozenset({"const", "default", "enum", "examples"})
+"""Keywords whose values are no schemas."""
+
+
+def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Give every object of a JSON Schema."""
     if isinstance(schema, Mapping):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
-        for each in schema.values():
-            yield from _references(each)
+        yield schema
+        for word, each in schema.items():
+            if word not in _DATA:
+                yield from _nodes(each)
     elif isinstance(schema, list):
         for each in schema:
-            yield from _references(each)
+            yield from _nodes(each)
 
 
-def _is_there(reference: str, schema: Any) -> bool:
-    """Whether a JSON pointer means something; an anchor, which is none, is left to `jsonschema`."""
-    if reference not in {"#", ""} and not reference.startswith("#/"):
-        return True
+def _check_references(schema: dict[str, Any]) -> None:
+    """Refuse what could be looked up only when somebody writes, or never.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    for node in _nodes(schema):
+        if any(isinstance(node.get(word), str) for word in ("$dynamicRef", "$recursiveRef")):
+            raise ValueError("has a $dynamicRef: write $ref, to its own `$defs`.")
+        if node is not schema and isinstance(node.get("$id"), str):
+            raise ValueError("has an $id inside: references would mean another document.")
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            if reference != "#" and not reference.startswith("#/"):
+                raise ValueError(
+                    f"refers to {reference}: a schema here refers to its own `$defs` alone, by #/$defs/..."
+                )
+            if _target(reference, schema) is None:
+                raise ValueError(f"refers to {reference}, which it does not have.")
+        if _comes_back(node, schema, ()):
+            raise ValueError(f"refers to itself without end, by {reference}.")
+
+
+def _target(reference: str, schema: Any) -> Any:
+    """Give what a JSON pointer means; `None` for nothing."""
     found = schema
     for part in reference.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
@@ -215,8 +278,28 @@ def _is_there(reference: str, schema: Any) -> bool:
         elif isinstance(found, Mapping) and name in found:
             found = found[name]
         else:
-            return False
-    return True
+            return None
+    return found
+
+
+def _same_place(node: Any, schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Give the schemas that judge the same value as `node` does, one step on."""
+    if not isinstance(node, Mapping):
+        return
+    if isinstance(node.get("$ref"), str):
+        yield _target(node["$ref"], schema)
+    for word in ("allOf", "anyOf", "oneOf"):
+        yield from node[word] if isinstance(node.get(word), list) else ()
+    for word in ("not", "if", "then", "else"):
+        if isinstance(node.get(word), Mapping):
+            yield node[word]
+
+
+def _comes_back(node: Any, schema: Any, above: tuple[int, ...]) -> bool:
+    """Whether a value would be judged by the same schema again and again."""
+    if id(node) in above:
+        return True
+    return any(_comes_back(each, schema, (*above, id(node))) for each in _same_place(node, schema))
 
 
 def _schema_error(error: Any, *within: str) -> FieldError:
@@ -240,6 +323,14 @@ def _read_schema(path: Path) -> Any:
         raise ValueError(f"names the file {path}, which is no JSON ({error.flaw.name.lower()}{where}).") from None
 
 
+def _all_of_one_place(node: Any, schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Give a schema, and all that judge the same value with it."""
+    if isinstance(node, Mapping):
+        yield node
+        for each in _same_place(node, schema):
+            yield from _all_of_one_place(each, schema)
+
+
 def _fields(schema: Mapping[str, Any]) -> dict[str, ProfileField]:
     """Read the fields of a JSON Schema of an object.
 
@@ -247,12 +338,16 @@ def _fields(schema: Mapping[str, Any]) -> dict[str, ProfileField]:
         ValueError: one cannot be a field here.
     """
     definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
+    told = {name: list(_all_of_one_place(each, schema)) for name, each in schema.get("properties", {}).items()}
+    seen = {id(node) for nodes in told.values() for node in nodes}
+    if any(node.get("readOnly") is True and id(node) not in seen for node in _nodes(schema)):
+        raise ValueError("has readOnly inside a field. It is for whole fields: put it there.")
     fields = {
         name: ProfileField(
             kinds=kinds_in(each, definitions),
             schema=each if isinstance(each, Mapping) else {},
             required=name in required,
-            read_only=isinstance(each, Mapping) and each.get("readOnly") is True,
+            read_only=any(node.get("readOnly") is True for node in told[name]),
         )
         for name, each in schema.get("properties", {}).items()
     }

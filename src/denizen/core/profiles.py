@@ -6,11 +6,10 @@ out of a Pydantic model or of a JSON Schema; nobody else knows which of the two 
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
@@ -88,6 +87,8 @@ def changed_profile(
     return profile.change(stored, given, by_owner=by_owner)
 
 
+_UNSTORABLE: Final = "must not contain U+0000 or half of a surrogate pair"
+canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 NO_PROFILE: Final = (
@@ -179,11 +180,32 @@ class Profile:
             field = self.fields.get(name)
             if value is None and (field is None or "null" not in field.kinds):
                 del values[name]
-        found = self.parse(values)
-        if len(_encode(found).encode()) > MAX_PROFILE_SIZE:
-            sentence = f"takes more than {MAX_PROFILE_SIZE // 1024} KiB"
-            raise ProfileInvalid.because([FieldError("profile", "too_large", sentence)])
+        _check_size(values)  # before it is judged, which may take long for very much
+        found = self._parse_with_what_fits(values, kept) if by_owner else self.parse(values)
+        _check_storable(found)  # what a validator makes of it, too
+        _check_size(found)
         return found
+
+    def _parse_with_what_fits(self, values: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Judge what somebody sets of his own. What is stored of fields that he may not set, and does not fit any more,
+        goes: he could not mend it.
+        """
+        try:
+            return self.parse(values)
+        except ProfileInvalid:
+            misfits = {name for name, field in self.fields.items() if field.read_only and not self._fits(name, stored)}
+            if not misfits:
+                raise
+        return self.parse({name: value for name, value in values.items() if name not in misfits})
+
+    def _fits(self, name: str, stored: Mapping[str, Any]) -> bool:
+        if name not in stored:
+            return True
+        try:
+            self.parse_one(name, stored[name])
+        except ProfileInvalid:
+            return False
+        return True
 
     def _check_names(self, stored: Mapping[str, Any], given: Mapping[str, Any], *, by_owner: bool) -> None:
         errors = []
@@ -194,8 +216,7 @@ class Profile:
             elif field is not None and field.read_only and by_owner and not _is_there(stored, name, value):
                 errors.append(fault(name, "read_only", "Is set by others, with the permission users:write"))
             elif not all(map(is_storable, _texts(value))):
-                sentence = "must not contain U+0000 or half of a surrogate pair"
-                errors.append(fault(name, "string_unacceptable", sentence))
+                errors.append(fault(name, "string_unacceptable", _UNSTORABLE))
         if errors:
             raise ProfileInvalid.because(errors)
 
@@ -219,6 +240,8 @@ class Profile:
             value = read_json((text.lower() if text.lower() in ("true", "false") else text).encode())
         except (JsonRefused, UnicodeEncodeError):
             value = text
+        if isinstance(value, float) and value.is_integer() and "number" not in field.kinds:
+            value = int(value)  # as JSON Schema's integers are read
         if kind_of(value) in field.kinds or (kind_of(value) == "integer" and "number" in field.kinds):
             return value
         if "string" in field.kinds:
@@ -236,7 +259,8 @@ class Profile:
         if field is None or not field.comparable:
             raise ProfileInvalid.because([fault(name, "not_comparable", "Accounts are not found by such a field")])
         value = self.parse_one(name, self.read(name, text))
-        if value is None or not is_storable(str(value)):
+        _check_storable({name: value})
+        if value is None:
             raise ProfileInvalid.because([fault(name, "not_comparable", "Accounts are not found by this value")])
         return value
 
@@ -284,58 +308,61 @@ def kinds_in(schema: Any, definitions: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _is_there(stored: Mapping[str, Any], name: str, value: Any) -> bool:
-    return name in stored and stored[name] == value and kind_of(stored[name]) == kind_of(value)
+    """Whether it is stored, to the letter: to Python `[1]` and `[true]` are equal."""
+    return name in stored and canonical(stored[name]) == canonical(value)
 
 
-def _texts(value: Any) -> list[str]:
-    """Give every string of a JSON value, the keys of its objects too."""
-    found, waiting = list[str](), [value]
+def _check_size(values: Mapping[str, Any]) -> None:
+    if len(_encode(values).encode(errors="surrogatepass")) > MAX_PROFILE_SIZE:
+        sentence = f"takes more than {MAX_PROFILE_SIZE // 1024} KiB"
+        raise ProfileInvalid.because([FieldError("profile", "too_large", sentence)])
+
+
+MAX_NUMBER: Final = 2.0**63
+LEAST_NUMBER: Final = 1e-30
+"""What is written with more digits than `core.json` reads: PostgreSQL writes numbers without exponent."""
+
+
+def _check_storable(values: Mapping[str, Any]) -> None:
+    """Refuse what one of the databases, JSON, or a file that is imported again does not take.
+
+    Raises:
+        ProfileInvalid: with every field at fault.
+    """
+    errors = []
+    for name, value in values.items():
+        if not all(map(is_storable, _texts(value))):
+            errors.append(fault(name, "string_unacceptable", _UNSTORABLE))
+        elif not all(map(_is_writable, _numbers(value))):
+            sentence = "Should be a number within 64 bits, and no nearer to 0 than 1e-30"
+            errors.append(fault(name, "number_unacceptable", sentence))
+    if errors:
+        raise ProfileInvalid.because(errors)
+
+
+def _is_writable(number: float) -> bool:
+    if isinstance(number, int):
+        return -(2**63) <= number < 2**63
+    return math.isfinite(number) and (number == 0 or LEAST_NUMBER <= abs(number) < MAX_NUMBER)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Give all that a JSON value holds, the keys of its objects too."""
+    waiting = [value]
     while waiting:
         match waiting.pop():
-            case str() as text:
-                found.append(text)
             case dict() as members:
-                found += members
+                yield from members
                 waiting += members.values()
             case list() | tuple() as items:
                 waiting += items
-    return found
+            case leaf:
+                yield leaf
 
 
-# --- How values are compared --------------------------------------------------------------------------
-
-MAX_VALUE_LENGTH: Final = 80
-"""Characters; of a longer value the digest is compared. A digest with its mark has 65."""
+def _texts(value: Any) -> Iterator[str]:
+    return (leaf for leaf in _leaves(value) if isinstance(leaf, str))
 
 
-def compared(value: Any) -> str | None:
-    """Give the text by which a value is found; `None` for one by which nobody is found: `null`, an array, an object.
-
-    As `jsonb` compares: `5` and `5.0` are alike, `"5"` and `true` are not.
-    """
-    match value:
-        case None | list() | dict():
-            return None
-        case bool():
-            text = "true" if value else "false"
-        case int() | float():
-            text = _number(value)
-        case _:
-            text = json.dumps(value, ensure_ascii=False)
-    # No JSON begins with this mark.
-    return text if len(text) <= MAX_VALUE_LENGTH else f"#{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _number(value: float) -> str:
-    """Write a number without exponent, as `numeric` does, and without what does not tell it from others."""
-    text = format(Decimal(repr(value)), "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in {"-0", ""} else text
-
-
-def values_of(profile: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give the names of fields, each with the text by which it is found."""
-    for name, value in profile.items():
-        text = compared(value)
-        if text is not None:
-            yield name, text
+def _numbers(value: Any) -> Iterator[float]:
+    return (leaf for leaf in _leaves(value) if isinstance(leaf, int | float))

@@ -29,10 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.database import Reader
-from denizen.core.profiles import values_of
 from denizen.core.statements import ManyRows, Statement
 from denizen.core.types import JsonObject, UtcDateTime, Uuid
-from denizen.profiles.models import ProfileValue, Wanted
+from denizen.profiles.models import ProfileValue, Wanted, values_of
 
 VALUES: Final[Any] = ProfileValue.__table__
 
