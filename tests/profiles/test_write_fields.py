@@ -13,7 +13,7 @@ from denizen.core.profiles import ProfileInvalid
 from denizen.users.crud import get_user
 from denizen.users.schemas import UserUpdate
 from denizen.users.service import change_user, create_account
-from tests.conftest import MakePerson, MakeUser
+from tests.conftest import MakeKey, MakePerson, MakeUser
 from tests.profiles.conftest import SALES, Profile
 
 WHOLE: dict[str, Any] = {
@@ -175,3 +175,28 @@ async def test_person_takes_his_own_fields_out_with_all_else(accounts: Accounts,
         told = await account.read(db, UUID(made["id"]))
 
     assert told["profile"] == WHOLE
+
+
+async def test_whoever_registers_or_was_asked_in_gives_his_own_but_what_is_read_only(
+    client: AsyncClient, make_key: MakeKey
+) -> None:
+    ada = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}
+    asked = await client.post("/invitations/", json={}, headers=await make_key())
+    eve = {
+        "token": (asked.json()["link"] or "").partition("?token=")[2],
+        "username": "eve",
+        "password": ada["password"],
+    }
+
+    refused = [
+        await client.post("/auth/register", json=ada),
+        await client.post("/auth/register", json={**ada, "profile": {**SALES, "clearance": 1}}),
+        await client.post("/auth/accept-invitation", json={**eve, "profile": {**SALES, "clearance": 1}}),
+    ]
+    made = await client.post("/auth/register", json={**ada, "profile": SALES})
+    accepted = await client.post("/auth/accept-invitation", json={**eve, "profile": SALES})
+    found = await client.get("/users/", params={"profile.department": "sales"}, headers=await make_key())
+
+    assert [codes(answer)[0][1] for answer in refused] == ["missing", "read_only", "read_only"]
+    assert (made.status_code, accepted.status_code) == (201, 201)
+    assert sorted(each["username"] for each in found.json()) == ["ada", "eve"]

@@ -18,6 +18,7 @@ from denizen.core.events import record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity, clean_email, email_key
 from denizen.core.paging import CursorSigner
+from denizen.core.profiles import new_profile
 from denizen.core.tokens import digest, looks_like, new_token
 from denizen.invitations import crud
 from denizen.invitations.errors import (
@@ -250,7 +251,7 @@ async def accept_invitation(
         LinkInvalid: the invitation is not valid any more; also for all but one of those who accept it at once.
         InvitationEmailFixed: it names another address.
         InvitationBeyondInviter: whoever invited may not give its roles any more, or did so with a key that has ended.
-        EmailInvalid, UsernameInvalid, PasswordRefused: as `core` judges them.
+        EmailInvalid, UsernameInvalid, PasswordRefused, ProfileInvalid: as `core` judges them.
         EmailTaken, UsernameTaken, UsernameTooSimilar: as the database decides; the invitation stays valid.
         HashingBusy: too many passwords wait.
     """
@@ -258,6 +259,8 @@ async def accept_invitation(
     email = found.email or data.email
     if found.email and data.email and email_key(clean_email(data.email)) != found.email_key:
         raise InvitationEmailFixed("This invitation was sent to another address.", field="email")
+    # He may leave it for later: the page that the letter leads to does not ask for it.
+    own = new_profile(accounts.profile, data.profile or None, by_owner=True)
     identity, hashed = await _prepare(accounts, data.username, email, data.full_name, data.password)
     await lock_owners(db, instead_of)
     spent = await crud.spend_invitation(db, digest(data.token), at=at)
@@ -269,6 +272,7 @@ async def accept_invitation(
         identity,
         full_name=data.full_name,
         hashed_password=hashed,
+        profile=own,
         email_verified_at=at if spent.email else None,
         at=at,
     )

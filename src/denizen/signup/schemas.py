@@ -6,13 +6,14 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
 from denizen.core.text import LeftEmpty, Storable
-from denizen.users.schemas import Password, UserBase, Username
+from denizen.users.schemas import NewProfile, Password, UserBase, Username
 
 
 class Registration(UserBase):
     """A new account of one's own."""
 
     password: Password
+    profile: NewProfile = Field(default_factory=dict)
 
 
 class SignUpConfirm(BaseModel):

@@ -7,8 +7,10 @@ others and thrown away.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +20,7 @@ from denizen.core.events import record
 from denizen.core.hashing import Lane
 from denizen.core.identifiers import Identity
 from denizen.core.origin import current_origin
+from denizen.core.profiles import ProfileInvalid, new_profile
 from denizen.mail.service import may_post, post
 from denizen.onetime.service import issue, peek, spend
 from denizen.pages.templates import choose_language
@@ -117,6 +120,15 @@ async def find_sign_up(accounts: Accounts, token: str, *, at: datetime) -> tuple
     return opened.payload["username"], str(opened.email)
 
 
+def _what_fits(accounts: Accounts, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Judge once more what somebody signed up with: the profile may have changed since. Then he sets it anew, later;
+    that is no reason to keep him out.
+    """
+    with suppress(ProfileInvalid):
+        return new_profile(accounts.profile, kept, by_owner=False)
+    return new_profile(accounts.profile, None, by_owner=False)
+
+
 async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConfirm, *, at: datetime) -> User:
     """Open the account that somebody signed up for, who proves by the token that he reads mail at the address.
 
@@ -143,7 +155,7 @@ async def confirm_sign_up(accounts: Accounts, db: AsyncSession, data: SignUpConf
         identity,
         full_name=full_name,
         hashed_password=hashed,
-        profile=seen.payload["profile"],
+        profile=_what_fits(accounts, seen.payload.get("profile")),
         email_verified_at=at,
         at=at,
     )
