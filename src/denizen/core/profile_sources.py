@@ -7,9 +7,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from pydantic import BaseModel, PydanticUserError, RootModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -28,6 +29,7 @@ from denizen.core.profiles import (
     canonical,
     fault,
     is_field_name,
+    kind_of,
     kinds_in,
 )
 
@@ -85,12 +87,13 @@ def profile_of_model(model: Any) -> Profile:
         for name, field in model.model_fields.items()
     }
     computed = set(model.model_computed_fields)
+    names = _names(schema)
 
     def parse(values: dict[str, Any]) -> dict[str, Any]:
         try:
             made = model.model_validate_json(to_json(values))
         except ValidationError as error:
-            raise _refusal(error) from None
+            raise _refusal(error, names) from None
         found: dict[str, Any] = made.model_dump(mode="json", by_alias=True, exclude=computed)
         return found
 
@@ -98,7 +101,7 @@ def profile_of_model(model: Any) -> Profile:
         try:
             return fields[name].parse(value)
         except ValidationError as error:
-            raise _refusal(error, name) from None
+            raise _refusal(error, names, name) from None
 
     return Profile(model.__name__, schema, shown, _fields(schema), takes_others, parse, parse_one)
 
@@ -158,8 +161,22 @@ def _said(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 
-def _refusal(error: ValidationError, *within: str) -> ProfileInvalid:
-    found = [{**item, "loc": ("body", "profile", *within, *item["loc"])} for item in error.errors(include_url=False)]
+def _names(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Give every name that a schema itself has for a member, of whatever object."""
+    found = (node[word] for node in _nodes(schema) for word in ("properties", "required") if word in node)
+    return frozenset(name for names in found if isinstance(names, Mapping | list) for name in names)
+
+
+def _sayable(path: tuple[Any, ...], names: frozenset[str]) -> tuple[Any, ...]:
+    """Cut a path before the first key that is the sender's own: in a map of things, keys are values."""
+    return (*path[:1], *takewhile(lambda part: isinstance(part, int) or part in names, path[1:]))
+
+
+def _refusal(error: ValidationError, names: frozenset[str], *within: str) -> ProfileInvalid:
+    found = [
+        {**item, "loc": ("body", "profile", *_sayable((*within, *item["loc"]), names))}
+        for item in error.errors(include_url=False)
+    ]
     return ProfileInvalid.because(field_errors(found))
 
 
@@ -172,17 +189,11 @@ def profile_of_schema(schema: Any) -> Profile:
     Raises:
         ValueError: it is no schema of an object, or one of its fields cannot be stored or asked for.
     """
-    from jsonschema import Draft202012Validator, SchemaError  # 30 ms, for those who use it
-    from jsonschema.validators import extend, validator_for
     from referencing import Registry
 
     if not isinstance(schema, dict) or schema.get("type", "object") != "object" or not schema.get("properties"):
         raise ValueError("is no JSON Schema of an object: it needs `properties`.")
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"is no valid JSON Schema: {error.message} (at {error.json_path}).") from None
+    kind = _draft_of(schema)
     _check_references(schema)
     takes_others = schema.get("additionalProperties", False) is not False
     whole = {"type": "object", "additionalProperties": False, **schema}
@@ -190,13 +201,13 @@ def profile_of_schema(schema: Any) -> Profile:
     defaults = {name: each["default"] for name, each in own.items() if isinstance(each, dict) and "default" in each}
     whole["required"] = [name for name in schema.get("required", ()) if name not in defaults]
     fields = _fields(whole)
-    kind = extend(kind, {"uniqueItems": _are_unique})  # type: ignore[no-untyped-call]  # jsonschema's is
     # Without a way to retrieve anything: a schema refers to itself alone.
     checker = kind(whole, format_checker=kind.FORMAT_CHECKER, registry=Registry())
+    names = _names(whole)
 
     def parse(values: dict[str, Any]) -> dict[str, Any]:
         found = {**defaults, **values}
-        errors = [_schema_error(error) for error in islice(checker.iter_errors(found), MAX_FIELDS)]
+        errors = [_schema_error(error, names) for error in islice(checker.iter_errors(found), MAX_FIELDS)]
         if errors:
             raise ProfileInvalid.because(errors)
         return {name: found[name] for name in (*fields, *(found.keys() - fields.keys())) if name in found}
@@ -204,7 +215,7 @@ def profile_of_schema(schema: Any) -> Profile:
     def parse_one(name: str, value: Any) -> Any:
         error = next(checker.evolve(schema=_beside(own[name], whole)).iter_errors(value), None)
         if error is not None:
-            raise ProfileInvalid.because([_schema_error(error, name)])
+            raise ProfileInvalid.because([_schema_error(error, names, name)])
         return value
 
     for field, default in defaults.items():
@@ -214,6 +225,23 @@ def profile_of_schema(schema: Any) -> Profile:
             raise ValueError(f"gives {field} a default that its own schema refuses: {error.detail}") from None
     name = re.sub(r"\W+", "", str(schema.get("title", ""))) or "Profile"
     return Profile(name, whole, whole, fields, takes_others, parse, parse_one)
+
+
+def _draft_of(schema: dict[str, Any]) -> Any:
+    """Give what judges by the draft of a schema.
+
+    Raises:
+        ValueError: it is none of its draft.
+    """
+    from jsonschema import Draft202012Validator, SchemaError  # 30 ms, for those who use it
+    from jsonschema.validators import extend, validator_for
+
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"is no valid JSON Schema: {error.message} (at {error.json_path}).") from None
+    return extend(kind, {"uniqueItems": _are_unique})  # type: ignore[no-untyped-call]  # jsonschema's is
 
 
 def _beside(schema: Any, whole: Mapping[str, Any]) -> Any:
@@ -231,6 +259,8 @@ def _are_unique(_: Any, wanted: bool, items: Any, __: Any) -> Iterator[Any]:
 
 _DATA: Final = frozenset({"const", "default", "enum", "examples"})
 """Keywords whose values are no schemas."""
+_MAPS: Final = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+"""Keywords whose values are schemas by name: a field may be called `default`."""
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -238,7 +268,9 @@ def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(schema, Mapping):
         yield schema
         for word, each in schema.items():
-            if word not in _DATA:
+            if word in _MAPS and isinstance(each, Mapping):
+                yield from _nodes(list(each.values()))
+            elif word not in _DATA:
                 yield from _nodes(each)
     elif isinstance(schema, list):
         for each in schema:
@@ -262,7 +294,7 @@ def _check_references(schema: dict[str, Any]) -> None:
                 raise ValueError(
                     f"refers to {reference}: a schema here refers to its own `$defs` alone, by #/$defs/..."
                 )
-            if _target(reference, schema) is None:
+            if kind_of(_target(reference, schema)) not in ("object", "boolean"):
                 raise ValueError(f"refers to {reference}, which it does not have.")
         if _comes_back(node, schema, ()):
             raise ValueError(f"refers to itself without end, by {reference}.")
@@ -271,7 +303,7 @@ def _check_references(schema: dict[str, Any]) -> None:
 def _target(reference: str, schema: Any) -> Any:
     """Give what a JSON pointer means; `None` for nothing."""
     found = schema
-    for part in reference.split("/")[1:]:
+    for part in unquote(reference).split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
             found = found[int(name)]
@@ -302,15 +334,16 @@ def _comes_back(node: Any, schema: Any, above: tuple[int, ...]) -> bool:
     return any(_comes_back(each, schema, (*above, id(node))) for each in _same_place(node, schema))
 
 
-def _schema_error(error: Any, *within: str) -> FieldError:
+def _schema_error(error: Any, names: frozenset[str], *within: str) -> FieldError:
     """Say it without the value, which the library quotes."""
     path = [*within, *error.absolute_path]
     if error.validator == "required":
         path.append(next((name for name in error.validator_value if name not in error.instance), "?"))
-        return fault(".".join(map(str, path)), "missing", "Field required")
+        return fault(".".join(map(str, _sayable(tuple(path), names))), "missing", "Field required")
     wanted = json.dumps(error.validator_value, ensure_ascii=False)
     said = f" {wanted}" if len(wanted) <= _MAX_SHOWN else ""
-    return fault(".".join(map(str, path)), str(error.validator), f"Should satisfy {error.validator}{said}")
+    place = ".".join(map(str, _sayable(tuple(path), names)))
+    return fault(place, str(error.validator), f"Should satisfy {error.validator}{said}")
 
 
 def _read_schema(path: Path) -> Any:

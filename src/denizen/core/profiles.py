@@ -88,12 +88,30 @@ def changed_profile(
 
 
 _UNSTORABLE: Final = "must not contain U+0000 or half of a surrogate pair"
-canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_sorted: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 NO_PROFILE: Final = (
     "Accounts have no fields of their own here: set DENIZEN_PROFILE, or install with `profile=`, to give them some."
 )
+
+
+def canonical(value: Any) -> str:
+    """Give the text that equal JSON values share: 5 and 5.0 do, as to JSON Schema and to whatever a browser sends back;
+    1 and `true`, which are equal to Python, do not.
+    """
+    return _sorted(_with_whole_numbers(value))
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _with_whole_numbers(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_with_whole_numbers(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
 
 
 def fault(name: str, code: str, message: str) -> FieldError:
@@ -240,7 +258,7 @@ class Profile:
             value = read_json((text.lower() if text.lower() in ("true", "false") else text).encode())
         except (JsonRefused, UnicodeEncodeError):
             value = text
-        if isinstance(value, float) and value.is_integer() and "number" not in field.kinds:
+        if isinstance(value, float) and value.is_integer() and not field.kinds & {"number", "string"}:
             value = int(value)  # as JSON Schema's integers are read
         if kind_of(value) in field.kinds or (kind_of(value) == "integer" and "number" in field.kinds):
             return value
