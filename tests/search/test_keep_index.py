@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import text
+from sqlalchemy import insert, make_url, text
 
 from denizen.core.accounts import Accounts
+from denizen.core.ids import new_id
 from denizen.migrations import runner
-from denizen.search import service
+from denizen.search import crud, service
 from denizen.search.service import Health
 from denizen.settings import Settings
+from denizen.users.models import User
 from tests.cli.conftest import Command
 from tests.conftest import MakeUser
 from tests.migrations.ground import REBUILD, connected, fill, planted
+from tests.postgres import Postgres
 from tests.search.conftest import Find
 
 LOSSES = {
@@ -201,3 +205,38 @@ def test_an_upgrade_indexes_who_is_there_already(database_url: str, command: Com
     assert command("migrate", "up").code == 0  # nothing to migrate, and it goes on with what was cut off
     assert command("search", "check").code == 0
     assert [row["username"] for row in command("users", "list", "--q", "lovelace 3", "--json").rows] == ["Ada3"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_nothing_waits_to_be_indexed_after_many(
+    accounts: Accounts, postgres: Postgres, database_url: str
+) -> None:
+    """Every search reads what PostgreSQL has not sorted into the index yet."""
+    database = make_url(database_url).database or ""
+    made = [(str(new_id()), f"person{number}") for number in range(1_000)]
+    async with accounts.writing() as db:
+        await db.execute(
+            insert(User),
+            [
+                {
+                    "id": UUID(id_),
+                    "username": name,
+                    "username_key": name,
+                    "username_skeleton": name,
+                    "created_at": accounts.clock(),
+                    "updated_at": accounts.clock(),
+                    "is_active": True,
+                    "version": 1,
+                }
+                for id_, name in made
+            ],
+        )
+        await crud.create_entries(db, [(id_, f" {name} ") for id_, name in made])
+        usual = (await db.execute(text("SHOW gin_pending_list_limit"))).scalar_one()
+
+    postgres.execute("CREATE EXTENSION pgstattuple", database=database)
+    ((waiting,),) = postgres.execute(
+        "SELECT pending_tuples FROM pgstatginindex('ix_denizen_search_text')", database=database
+    )
+    postgres.execute("DROP EXTENSION pgstattuple", database=database)
+    assert (waiting, usual) == (0, "512kB")

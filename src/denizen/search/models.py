@@ -60,8 +60,8 @@ END $$
 DO $$ BEGIN
     EXECUTE (
         SELECT format(
-            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops) '
-            'WITH (gin_pending_list_limit = 512)', nspname
+            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops)',
+            nspname
         )
         FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
         WHERE extname = 'pg_trgm'
@@ -70,8 +70,8 @@ EXCEPTION WHEN null_value_not_allowed OR insufficient_privilege OR undefined_obj
 END $$
 """,
 )
-"""The extension may be in a schema of its own. A short list of what waits to be sorted into the index is read by every
-search, a long one would slow it down."""
+"""The extension may be in a schema of its own. How much may wait to be sorted into the index is for whoever writes to
+say: see `search.crud.create_entries`."""
 
 for _dialect, _statements in (("sqlite", ON_SQLITE), ("postgresql", ON_POSTGRESQL)):
     for _statement in _statements:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from denizen.core.errors import Unavailable
 from denizen.core.options import DatabaseOptions, overdue
-from denizen.core.postgresql.guarded import GuardedConnection, Start, wanted_at
+from denizen.core.postgresql.guarded import WAITING, WAITING_MOST, GuardedConnection, Start, wanted_at
 
 PING_AFTER_SECONDS = 30.0
 """A connection idle for longer is tried before it is used. Trying each time costs a third of a read."""
@@ -156,7 +156,8 @@ def _limit_each_transaction(engine: AsyncEngine, options: DatabaseOptions, start
     """
     limits = (
         "SELECT set_config('statement_timeout', '{}ms', true), set_config('lock_timeout', '{}ms', true), "
-        "set_config('idle_in_transaction_session_timeout', '{}ms', true)"
+        "set_config('idle_in_transaction_session_timeout', '{}ms', true), "
+        f"set_config('{WAITING}', '{WAITING_MOST}', true)"
     )
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 import psycopg
@@ -122,6 +122,11 @@ class GuardedConnection(LeanConnection):
         return bool(poll.poll(0))
 
 
+WAITING: Final = "gin_pending_list_limit"
+WAITING_MOST: Final = "512kB"
+"""What waits to be sorted into an index of words is read by every search, so that it is to be little."""
+
+
 class Start:
     """How connections to one server begin, found out with the first of them; and their end, all together.
 
@@ -222,6 +227,7 @@ class Start:
             "lock_timeout": f"{int(self._options.lock_timeout * 1000)}ms",
             "idle_in_transaction_session_timeout": "60s",
             "default_transaction_read_only": "on" if read_only else "off",
+            WAITING: WAITING_MOST,
             "TimeZone": "UTC",  # east of it, the last hours of the year 9999 could not be read
         }
         return " ".join(f"-c {name}={value}" for name, value in chosen.items())

@@ -38,8 +38,8 @@ _INDEX = """
 DO $$ BEGIN
     EXECUTE (
         SELECT format(
-            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops) '
-            'WITH (gin_pending_list_limit = 512)', nspname
+            'CREATE INDEX IF NOT EXISTS ix_denizen_search_text ON denizen_search USING gin (text %I.gin_trgm_ops)',
+            nspname
         )
         FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
         WHERE extname = 'pg_trgm'
