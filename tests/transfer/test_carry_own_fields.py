@@ -74,11 +74,18 @@ async def bring(
     mode: Mode = "create",
     dry_run: bool = False,
     maps: Sequence[str] = (),
+    ignore_unknown: bool = False,
 ) -> list[RowResult]:
     if not isinstance(data, str):
         form, data = "ndjson", "".join(json.dumps(row) + "\n" for row in data)
     columns, options = Columns(accounts.profile), ImportOptions(mode, "username", dry_run=dry_run)
-    reader = make_reader(form, columns=columns, renamed=read_mappings(maps, columns), needed=options.needed)
+    reader = make_reader(
+        form,
+        columns=columns,
+        renamed=read_mappings(maps, columns),
+        needed=options.needed,
+        ignore_unknown=ignore_unknown,
+    )
     parts = import_users(accounts, in_pieces(data.encode()), reader, options)
     return [result async for part in parts for result in part]
 
@@ -287,6 +294,22 @@ async def test_an_export_that_goes_in_again_brings_the_defaults_of_new_fields(
 
         assert [[result.outcome for result in each] for each in results] == [["updated"], ["unchanged"]]
         assert await profiles(later) == {"ada": {"level": 0}}
+    finally:
+        await later.close()
+
+
+async def test_fields_that_are_no_more_are_left_out_where_the_unknown_is_ignored(
+    accounts: Accounts, settings: Settings
+) -> None:
+    await bring(accounts, [{"username": "ada", "profile": {"department": "sales", "level": 3}}])
+    exported = await take_out(accounts)
+    later = assemble(settings.model_copy(update={"profile": f"{__name__}:{Easy.__name__}"}), (), hasher=NullHasher())
+    try:
+        (refused,) = await bring(later, exported, form="ndjson", mode="upsert")
+        (updated,) = await bring(later, exported, form="ndjson", mode="upsert", ignore_unknown=True)
+
+        assert (refused.code, updated.outcome) == ("profile_invalid", "updated")
+        assert await profiles(later) == {"ada": {"level": 3}}
     finally:
         await later.close()
 

@@ -39,8 +39,8 @@ class NdjsonReader:
     """Reads NDJSON; empty lines are left out.
 
     Args:
-        ignore_unknown: leave out members that accounts do not have. Otherwise one in the first row refuses the file,
-            since it will be in all the others, and one in a later row refuses that row.
+        ignore_unknown: leave out members that accounts do not have, in `profile` too. Otherwise one in the first row
+            refuses the file, since it will be in all the others, and one in a later row refuses that row.
         renamed: names of members, with ours in their place; an empty one leaves the member out.
         columns: that accounts have.
     """
@@ -96,6 +96,8 @@ class NdjsonReader:
                     raise self._columns.unknown(sorted(told))
                 raise MemberUnknown("This row has a member that accounts do not have.")
             values = {name: value for name, value in values.items() if name not in unknown}
+        if self._ignore_unknown and isinstance(own := values.get("profile"), dict):
+            values["profile"] = {name: value for name, value in own.items() if f"{OWN}{name}" in self._columns}
         if self._columns.profile is not None and any(name.startswith(OWN) for name in values):
             values = gather_own(values)
         return values
