@@ -132,7 +132,7 @@ async def test_behind_a_path_links_and_the_document_name_it(settings: Settings) 
         async with AsyncClient(transport=transport, base_url=BASE_URL) as client:
             document = (await client.get(f"{path}/openapi.json")).json()
             made = await client.post(f"{path}/accounts/users/", json=ADA)
-        flow = document["components"]["securitySchemes"]["Sign-in accounts"]["flows"]["password"]
+        flow = document["components"]["securitySchemes"]["Sign-in-accounts"]["flows"]["password"]
         assert document["servers"] == [{"url": "/api"}]
         assert flow["tokenUrl"] == "/api/accounts/auth/login"
         if path == "":

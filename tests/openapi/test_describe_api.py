@@ -85,15 +85,15 @@ def test_operations_have_names_of_their_own(api: dict[str, Any]) -> None:
 
 def test_needing_a_key_or_a_sign_in_is_declared(api: dict[str, Any]) -> None:
     schemes = api["components"]["securitySchemes"]
-    either: list[dict[str, Any]] = [{"API key": []}, {"Sign-in": []}]
+    either: list[dict[str, Any]] = [{"APIKey": []}, {"Sign-in": []}]
     needed = {operation["operationId"]: operation.get("security", []) for _, operation in operations(api)}
 
     assert needed.pop("create_user") == [*either, {}]
     assert needed.pop("request_verify_token") == [*either, {}]
     assert {name for name, named in needed.items() if not named} == OPEN
     assert all(named == either for name, named in needed.items() if name not in OPEN)
-    assert schemes.keys() == {"API key", "Sign-in"}
-    assert (schemes["API key"]["type"], schemes["API key"]["scheme"]) == ("http", "bearer")
+    assert schemes.keys() == {"APIKey", "Sign-in"}
+    assert (schemes["APIKey"]["type"], schemes["APIKey"]["scheme"]) == ("http", "bearer")
     assert schemes["Sign-in"]["flows"] == {"password": {"scopes": {}, "tokenUrl": "/auth/login"}}
 
 
@@ -110,8 +110,10 @@ def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> Non
     found = {each["flows"]["password"]["tokenUrl"] for each in schemes.values() if each["type"] == "oauth2"}
     assert found == {"/accounts/auth/login", "/team/a/auth/login"}
     assert found <= app.openapi()["paths"].keys()
+    names = [name for parts in app.openapi()["components"].values() for name in parts]
+    assert [name for name in names if not re.fullmatch(r"[a-zA-Z0-9._-]+", name)] == []
     kinds = app.openapi()["paths"]["/team/a/keys/"]["get"]["security"]
-    assert kinds == [{"API key": []}, {"Sign-in team-a": []}]
+    assert kinds == [{"APIKey": []}, {"Sign-in-team-a": []}]
 
 
 def test_bodies_have_examples(api: dict[str, Any]) -> None:

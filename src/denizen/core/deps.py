@@ -18,6 +18,7 @@ WebSockets too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class Bearer(HTTPBearer):
         for scope in scopes:
             if not is_permission(scope):
                 raise ValueError(f"{scope!r} is not a permission: take one of Scope, or a name like notes:write.")
-        super().__init__(scheme_name="API key", description=_ABOUT_KEYS, auto_error=False)
+        super().__init__(scheme_name="APIKey", description=_ABOUT_KEYS, auto_error=False)
         self.which = which
         self._scopes = scopes
         self._optional = optional
@@ -219,10 +220,10 @@ class Bearer(HTTPBearer):
             prefix: of the install.
             path: of the address at which people reach its application, `""` or `/api`.
         """
-        word = prefix.strip("/").replace("/", "-")
+        word = re.sub(r"[^A-Za-z0-9._]+", "-", prefix).strip("-")  # what a key of OpenAPI's components may have
         return OAuth2PasswordBearer(
             f"{path}{prefix}/auth/login",
-            scheme_name=f"Sign-in {word}".strip(),
+            scheme_name=f"Sign-in-{word}".strip("-"),
             description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
         )
 
