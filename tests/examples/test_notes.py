@@ -21,7 +21,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "notes"
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A terminal's, in which neither this run nor whoever started it has left anything."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "PYTEST_", "COVERAGE"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DENIZEN_", "PYTEST_", "COVERAGE", "MAKE", "MFLAGS", "ARGS"))
     }
     return {**kept, "COLUMNS": "200", "TERM": "dumb"}
 

@@ -13,7 +13,9 @@ import pytest
 def environment() -> dict[str, str]:
     """What a terminal has in which the virtual environment is active, and nothing of this run."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DENIZEN_", "PYTEST_", "COVERAGE"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DENIZEN_", "PYTEST_", "COVERAGE", "MAKE", "MFLAGS", "ARGS"))
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return {**kept, "PATH": path, "COLUMNS": "200", "TERM": "dumb", "PIP_NO_INDEX": "1"}

@@ -40,7 +40,8 @@ def alembic(clone: Path, command: str, url: str | None = None, *, code: int = 0)
     program, *words = shlex.split(command)
     assert program == "alembic"
     line = [sys.executable, "-m", "alembic.config", *words]
-    environment = inherited() if url is None else inherited(DENIZEN_DATABASE_URL=url)
+    # Alembic asks what is installed for plugins before it reads alembic.ini: the clone is what is installed.
+    environment = inherited(PYTHONPATH=str(clone / "src"), **({} if url is None else {"DENIZEN_DATABASE_URL": url}))
     done = subprocess.run(line, cwd=clone, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stdout + done.stderr
