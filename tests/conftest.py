@@ -103,6 +103,7 @@ ALIKE = (
 
 LATER = (
     "tests/account/",
+    "tests/audit/",
     "tests/founder/",
     "tests/homes/",
     "tests/hosts/",
@@ -114,6 +115,7 @@ LATER = (
     "tests/refresh/",
     "tests/roles/",
     "tests/search/",
+    "tests/sessions/",
     "tests/signing/",
     "tests/signup/",
     "tests/transfer/",

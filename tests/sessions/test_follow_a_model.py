@@ -34,7 +34,7 @@ from denizen.core.hashing import NullHasher
 from denizen.keys.service import issue_key
 from denizen.mail.models import Mail
 from denizen.settings import Settings
-from tests.conftest import BASE_URL, SECRET, Clock
+from tests.conftest import BASE_URL, PATIENT, SECRET, Clock
 from tests.postgres import Postgres
 
 T = TypeVar("T")
@@ -82,6 +82,7 @@ class Accounts(RuleBasedStateMachine):
             "sign_in_rate_total": 0,
             "mail_rate_per_recipient": 0,
             "guesses_free": 100,
+            **PATIENT,  # it judges what is answered, and not how soon a busy machine does
         }
         given = Settings(_env_file=None, database_url=url, secret_key=SECRET, **chosen)
         self.app = create_app(given, hasher=NullHasher(), clock=self.clock)
