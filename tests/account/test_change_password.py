@@ -10,7 +10,7 @@ from httpx import AsyncClient
 
 from denizen.account import plans
 from denizen.core.accounts import Accounts
-from denizen.sessions.service import end_sessions
+from denizen.sessions.states import end_sessions
 from tests.account.conftest import ANOTHER, PASSWORD, Outbox, Scene, SignIn, code, fits, opens, set_columns
 from tests.conftest import Clock, MakeKey
 

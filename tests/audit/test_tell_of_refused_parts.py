@@ -28,6 +28,7 @@ async def test_a_404_for_what_is_somebody_elses(
     await client.post("/users/import", content="username\nmo\n", headers=csv)
     [job] = (await client.get("/jobs/", headers=boss.headers)).json()
     invitation = (await client.post("/invitations/", json={"email": "a@example.org"}, headers=boss.headers)).json()
+    [session] = (await client.get("/auth/sessions", headers=boss.headers)).json()
 
     for method, path, thing, owner in (
         ("GET", "/keys/{key_id}", key, str(boss.id)),
@@ -35,6 +36,7 @@ async def test_a_404_for_what_is_somebody_elses(
         ("GET", "/jobs/{job_id}", job, "None"),
         ("GET", "/jobs/{job_id}/results", job, "None"),
         ("GET", "/invitations/{invitation_id}", invitation, "None"),
+        ("DELETE", "/auth/sessions/{session_id}", session, str(boss.id)),
     ):
         name = path.partition("{")[2].partition("}")[0]
         answer = await client.request(method, path.format(**{name: thing["id"]}), headers=eve.headers)
@@ -42,6 +44,7 @@ async def test_a_404_for_what_is_somebody_elses(
         assert (await refusals(accounts))[-1] == ("scope_missing", f"{method} {path}", owner, 1)
     before = len(await refusals(accounts))
     assert (await client.get(f"/keys/{new_id()}", headers=eve.headers)).status_code == 404
+    assert (await client.delete(f"/auth/sessions/{new_id()}", headers=eve.headers)).status_code == 404
     assert len(await refusals(accounts)) == before  # that is nobody's
 
 

@@ -15,7 +15,8 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.tokens import new_token
 from denizen.roles.models import Role, UserRole
-from denizen.sessions.service import end_sessions, open_session
+from denizen.sessions.service import open_session
+from denizen.sessions.states import end_sessions
 from tests.conftest import BASE_URL, Clock, MakeKey, MakeUser
 from tests.refresh.conftest import GiveTokens, Person, SignIn
 from tests.signing.conftest import STRANGER_ID, kid_of, signed_by_a_stranger, strangers_headers

@@ -18,6 +18,9 @@ LOOK = 2
 HOLD = 1
 """The account, once its password has been looked at."""
 
+STAND_IN = 2
+"""What both may do is held, and whoever stands in has still signed in."""
+
 WRONG = 4
 """The limits as they are by now, then one statement each for account, address and all together."""
 
@@ -39,8 +42,9 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("POST", "/auth/login", ADA | {"username": "nobody"}, 401, LOOK + WRONG),
     ("POST", "/auth/login", ADA | {"username": "x" * 999}, 422, 0),
     ("POST", "/auth/reauthenticate", {"password": "wrong"}, 401, RECOGNISE + LOOK + WRONG),
-    ("POST", "/users/{ada}/impersonate", None, 200, RECOGNISE + HOLD + 1),
+    ("POST", "/users/{ada}/impersonate", None, 200, RECOGNISE + HOLD + STAND_IN + 1),
     ("DELETE", "/auth/sessions", None, 204, RECOGNISE + HOLD + 1),
+    ("DELETE", "/auth/sessions/{ada}", None, 404, RECOGNISE + HOLD + 1),
     ("DELETE", "/users/{ada}/sessions", None, 204, RECOGNISE + HOLD + 1),
     ("POST", "/auth/logout", None, 204, RECOGNISE + HOLD + 1),
     ("POST", "/auth/logout", None, 401, RECOGNISE),

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from httpx import AsyncClient
-from sqlalchemy import update
+import pytest
+from httpx import AsyncClient, Response
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.accounts import Accounts
+from denizen.core.auth import CredentialsInvalid
+from denizen.core.events import Event
 from denizen.core.ids import new_id
+from denizen.roles.events import RoleChanged
+from denizen.roles.service import revoke_role
+from denizen.sessions.events import Impersonated
 from denizen.sessions.models import Session
-from tests.conftest import Clock, MakeKey
+from denizen.sessions.service import impersonate
+from tests.conftest import Clock, MakeKey, MakePerson
 from tests.sessions.conftest import PASSWORD, Headers, MakeAdmin, SignIn, bearer, works
 from tests.sessions.test_sign_in import set_user
 
@@ -149,3 +160,106 @@ async def test_ends_when_the_person_may_do_more_than_before(
     more = {"permissions": ["users:read", "users:export"]}
     assert (await client.patch("/roles/first", json=more, headers=root)).status_code == 200
     assert [await works(client, each) for each in (headers, owner, boss)] == [False, True, True]
+    assert not await works(client, headers)
+
+
+async def test_who_was_taken_the_right_since_he_was_recognised_stands_in_for_nobody(
+    accounts: Accounts, ada: dict[str, Any], make_person: MakePerson
+) -> None:
+    boss, at = await make_person(roles=["admin"]), accounts.clock()
+    await make_person(roles=["admin"])
+    caller = await accounts.recognise(boss.headers["Authorization"], at)
+    assert caller is not None
+    async with accounts.writing() as db:
+        await revoke_role(db, boss.id, "admin", caller=None, at=at)
+
+    with pytest.raises(CredentialsInvalid):
+        async with accounts.writing() as db:
+            await impersonate(accounts, db, UUID(ada["id"]), caller=caller, at=at)
+
+
+class TestAtOnce:
+    """What a role allows changes, and somebody stands in for whoever has it, each in the middle of the other."""
+
+    @pytest.fixture
+    def database_kind(self) -> str:
+        """PostgreSQL, on which two write at a time."""
+        return "postgresql"
+
+    @pytest.fixture
+    async def root(self, client: AsyncClient, ada: dict[str, Any], make_key: MakeKey) -> Headers:
+        """The operator's key. Ada has a role of his making."""
+        root = await make_key()
+        role = {"name": "clerk", "permissions": ["users:read"]}
+        assert (await client.post("/roles/", json=role, headers=root)).status_code == 201
+        assert (await client.put(f"/users/{ada['id']}/roles/clerk", headers=root)).status_code == 200
+        return root
+
+    async def test_whoever_comes_second_sees_what_the_role_allows_now(
+        self, client: AsyncClient, accounts: Accounts, ada: dict[str, Any], make_admin: MakeAdmin, root: Headers
+    ) -> None:
+        boss = await make_admin("users:read", "users:impersonate")
+
+        changed, stood_in = await interleave(
+            accounts,
+            RoleChanged,
+            client.patch("/roles/clerk", json={"permissions": ["users:read", "users:write"]}, headers=root),
+            client.post(f"/users/{ada['id']}/impersonate", headers=boss),
+        )
+
+        assert changed.status_code == 200, changed.text
+        assert (stood_in.status_code, stood_in.json()["code"]) == (403, "beyond_caller")
+
+    async def test_whoever_came_first_goes_on_no_longer(
+        self, client: AsyncClient, accounts: Accounts, ada: dict[str, Any], make_admin: MakeAdmin, root: Headers
+    ) -> None:
+        boss = await make_admin("users:read", "users:impersonate")
+
+        stood_in, changed = await interleave(
+            accounts,
+            Impersonated,
+            client.post(f"/users/{ada['id']}/impersonate", headers=boss),
+            client.patch("/roles/clerk", json={"permissions": ["users:read", "users:write"]}, headers=root),
+        )
+
+        assert (stood_in.status_code, changed.status_code) == (200, 200)
+        assert not await works(client, bearer(stood_in.json()["access_token"]))
+        assert await works(client, boss)
+
+    async def test_whoever_loses_the_right_meanwhile_does_not_stand_in(
+        self, client: AsyncClient, accounts: Accounts, ada: dict[str, Any], make_person: MakePerson, root: Headers
+    ) -> None:
+        role = {"name": "helper", "permissions": ["users:read", "users:impersonate"]}
+        assert (await client.post("/roles/", json=role, headers=root)).status_code == 201
+        boss = await make_person(roles=["helper"])
+
+        changed, stood_in = await interleave(
+            accounts,
+            RoleChanged,
+            client.patch("/roles/helper", json={"permissions": ["users:read"]}, headers=root),
+            client.post(f"/users/{ada['id']}/impersonate", headers=boss.headers),
+        )
+
+        assert changed.status_code == 200, changed.text
+        assert (stood_in.status_code, stood_in.json()["code"]) == (401, "credentials_invalid")
+
+
+async def interleave(
+    accounts: Accounts, at: type[Event], first: Coroutine[Any, Any, Response], second: Coroutine[Any, Any, Response]
+) -> tuple[Response, Response]:
+    """Let `second` begin when `first` has recorded an event, and `first` go on when that waits for it or is done."""
+    begun: list[asyncio.Task[Response]] = []
+
+    async def meanwhile(db: AsyncSession, event: Event) -> None:
+        if isinstance(event, at) and not begun:
+            begun.append(asyncio.create_task(second))
+            async with accounts.database.read.session() as read:
+                while not (begun[0].done() or await read.scalar(text(_WAITS))):  # noqa: ASYNC110  (the database has no event for it)
+                    await asyncio.sleep(0.005)
+
+    accounts.listeners = (*accounts.listeners, meanwhile)
+    answer = await first
+    return answer, await begun[0]
+
+
+_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

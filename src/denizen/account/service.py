@@ -22,7 +22,8 @@ from denizen.limits.service import forget_guesses, right_guess
 from denizen.mail.service import may_ask, may_post, post
 from denizen.onetime import crud as tokens
 from denizen.sessions.errors import SignInFailed
-from denizen.sessions.service import end_sessions, may_sign_in, verify_password
+from denizen.sessions.service import may_sign_in, verify_password
+from denizen.sessions.states import end_sessions
 from denizen.users import crud as users
 from denizen.users.crud import Row
 from denizen.users.errors import EmailTaken, UserInUse, UserNotFound

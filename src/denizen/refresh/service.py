@@ -24,7 +24,8 @@ from denizen.refresh.crud import Held
 from denizen.refresh.errors import RefreshFailed
 from denizen.refresh.events import RefreshIssued, RefreshReused
 from denizen.refresh.models import RefreshToken
-from denizen.sessions.service import NOTICE_AFTER, end_session, idle_since_of
+from denizen.sessions.service import NOTICE_AFTER, idle_since_of
+from denizen.sessions.states import end_session
 from denizen.signing import service as signing
 
 REPEATED: Final = timedelta(seconds=10)

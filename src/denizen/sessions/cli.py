@@ -9,7 +9,7 @@ import typer
 
 from denizen.core.commands import Json, Output, command, open_accounts
 from denizen.core.ids import parse_id
-from denizen.sessions import crud, service
+from denizen.sessions import crud, service, states
 from denizen.sessions.errors import SessionNotFound
 from denizen.sessions.schemas import show_session
 from denizen.users.crud import find_user
@@ -57,9 +57,9 @@ async def end(
             user = await find_user(db, who)
         async with accounts.writing() as db:
             if session is None:
-                ended = await service.end_sessions_of(db, user.id, caller=None)
+                ended = await states.end_sessions_of(db, user.id, caller=None)
             else:
-                ended = await service.end_session(db, user.id, _id_of(session), reason="ended by the operator")
+                ended = await states.end_session(db, user.id, _id_of(session), reason="ended by the operator")
         Output(as_json).row({"id": user.id, "ended": ended}, title="Ended")
 
 

@@ -114,6 +114,16 @@ async def lock_logins(db: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID
     return {row.id: Login(*row) for row in rows}
 
 
+async def hold_roles(db: AsyncSession, user_ids: Collection[UUID]) -> None:
+    """Let nobody change what the roles allow that people have before this transaction ends. Their accounts are held:
+    nobody gives them roles meanwhile, or takes them.
+    """
+    held = select(UserRole.role_id).where(UserRole.user_id.in_(user_ids))
+    # The weakest lock that `roles.crud.get_role(for_update=True)` waits for: those who give these roles do not.
+    roles = select(Role.id).where(Role.id.in_(held)).order_by(Role.id)
+    await db.execute(roles.with_for_update(read=True, key_share=True))
+
+
 async def lock_owners(db: AsyncSession, token: str | None, *user_ids: UUID) -> None:
     """Hold accounts and the one whose sign-in a token opens, which is to end with what is opened for them; nothing
     where there is no token. Before anything else is held: whoever erases that account holds it before its sign-ins.
@@ -158,6 +168,11 @@ async def has_user(reads: Reader, user_id: UUID) -> bool:
 async def has_session(db: AsyncSession, session_id: UUID) -> bool:
     """Whether there is such a sign-in still."""
     return (await db.execute(select(Session.id).where(Session.id == session_id))).one_or_none() is not None
+
+
+async def find_owner(db: AsyncSession, session_id: UUID) -> UUID | None:
+    """Return whose sign-in it is; `None` where there is none."""
+    return (await db.scalars(select(Session.user_id).where(Session.id == session_id))).one_or_none()
 
 
 class SignIn(NamedTuple):

@@ -34,7 +34,7 @@ async def _end(db: AsyncSession, event: Event) -> None:
             reason = "role taken"
         case _:
             return
-    from denizen.sessions.service import end_sessions
+    from denizen.sessions.states import end_sessions
 
     keep = event.keep if isinstance(event, PasswordChanged) else None
     await end_sessions(db, event.user_id, reason=reason, keep=keep)
@@ -44,7 +44,7 @@ async def _end_by_role(db: AsyncSession, event: Event) -> None:
     """End the sign-ins of all who lose by a change of a role, and impersonations of those who gain by one."""
     match event:
         case RoleGranted():
-            from denizen.sessions.service import end_impersonations
+            from denizen.sessions.states import end_impersonations
 
             await end_impersonations(db, event.user_id, reason="role given")
         case RoleChanged() if event.lost:

@@ -32,7 +32,7 @@ from denizen.core.hashing import HashingBusy
 from denizen.core.ids import parse_id
 from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms
-from denizen.sessions import crud, service
+from denizen.sessions import crud, service, states
 from denizen.sessions.deps import CurrentSession, FreshSession, OwnSession, SessionBearer, admit_sign_in, answer_sign_in
 from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
 from denizen.sessions.schemas import (
@@ -121,7 +121,7 @@ async def sign_in(request: Request, accounts: Here, db: Db, at: Now, data: SignI
 async def sign_out(request: Request, accounts: Here, caller: CurrentSession, db: Db) -> Response:
     """End the sign-in that this request was made with, at once, and take its cookie back."""
     stands_in = caller.impersonator_id is not None
-    await service.end_session(db, _person(caller), caller.id, reason="signed out", alone=stands_in)
+    await states.end_session(db, _person(caller), caller.id, reason="signed out", alone=stands_in)
     answer = Response(status_code=204)
     if cookie_of(request, accounts) is not None:
         clear_cookie(answer, accounts)
@@ -185,7 +185,7 @@ async def get_current_session(caller: CurrentSession, accounts: Here, reads: Rea
 )
 async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
     """End all your sign-ins but the one that this request was made with, at once."""
-    await service.end_other_sessions(db, _person(caller), keep=caller.id)
+    await states.end_other_sessions(db, _person(caller), keep=caller.id)
 
 
 @router.delete(
@@ -197,7 +197,7 @@ async def delete_other_sessions(caller: FreshSession, db: Db) -> None:
 )
 async def delete_session(caller: FreshSession, session_id: SessionId, db: Db) -> None:
     """End one of your sign-ins, at once. Other people's are not found."""
-    await service.end_session(db, _person(caller), session_id, reason="ended by its owner")
+    await states.end_session(db, _person(caller), session_id, reason="ended by its owner", caller=caller)
 
 
 # ------------------------------------------------------------------------------------------------------ administrators
@@ -227,7 +227,7 @@ async def list_user_sessions(caller: CanReadUser, user_id: UserId, accounts: Her
 )
 async def delete_user_sessions(caller: CanWriteUser, user_id: UserId, db: Db) -> None:
     """End all sign-ins of one person, at once."""
-    await service.end_sessions_of(db, user_id, caller=caller)
+    await states.end_sessions_of(db, user_id, caller=caller)
 
 
 @router.post(

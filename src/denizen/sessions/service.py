@@ -1,4 +1,4 @@
-"""Acts on sign-ins: recognising whoever holds one, opening and ending them."""
+"""Acts on sign-ins: recognising whoever holds one, and opening them; what ends them is in `states`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from denizen.core.writes import Call, run_together
 from denizen.limits.service import Guessing, accept_guess, may_guess, see_guesses, wrong_guess
 from denizen.sessions import crud
 from denizen.sessions.crud import Login, SignIn
-from denizen.sessions.errors import AccountNotInUse, SessionNotFound, SignInFailed
+from denizen.sessions.errors import AccountNotInUse, SignInFailed
 from denizen.sessions.events import Impersonated, Reauthenticated, SessionsEnded, SignedIn
 from denizen.sessions.values import Account, caller_of, known_by
 from denizen.users.errors import UserNotFound
@@ -309,12 +309,15 @@ async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, ca
         UserNotFound: no such account.
         BeyondCaller: the account holds a permission that the caller lacks.
         AccountNotInUse: nobody signs in to it just now.
-        CredentialsInvalid: the caller's own account is not in use any more.
+        CredentialsInvalid: the caller's own account is not in use any more, or his sign-in has ended meanwhile, as when
+            a role was taken from him.
     """
     assert caller.user_id is not None  # noqa: S101  (`OwnSession` sees to it)
     held = await crud.lock_logins(db, {user_id, caller.user_id})
     user, own = held.get(user_id), held.get(caller.user_id)
-    if own is None or not may_sign_in(own, at=at):
+    # What both may do stays so until this is there to be seen, and to be ended, by whoever changes it next.
+    await crud.hold_roles(db, held)
+    if own is None or not may_sign_in(own, at=at) or not await crud.has_session(db, caller.id):
         raise CredentialsInvalid("This sign-in is unknown or has ended.")
     if user is None or user.deleted_at is not None:
         raise UserNotFound("User not found")
@@ -325,73 +328,3 @@ async def impersonate(accounts: Accounts, db: AsyncSession, user_id: UUID, *, ca
     return await _open(
         accounts, db, user_id, method="impersonation", at=at, lifetime=left, impersonator_id=caller.user_id
     )
-
-
-# --------------------------------------------------------------------------------------------------------------- ending
-
-
-async def end_session(db: AsyncSession, user_id: UUID, session_id: UUID, *, reason: str, alone: bool = False) -> int:
-    """End one sign-in of a person, and with it what he does in other people's places; give how many ended.
-
-    Args:
-        db: a writing session; it is not committed.
-        user_id: whose.
-        session_id: which.
-        reason: for the audit.
-        alone: leave what he does in other people's places: somebody who stands for him ends only that.
-
-    Raises:
-        SessionNotFound: it is unknown, has ended, or is somebody else's.
-    """
-    await crud.lock_logins(db, [user_id])  # before the sign-ins, as everywhere: nobody waits crosswise
-    ended = await crud.delete_session(db, session_id, user_id=user_id, alone=alone)
-    if not ended:
-        raise SessionNotFound("Session not found")
-    await record(db, SessionsEnded(user_id, ended, reason))
-    return ended
-
-
-async def end_sessions(db: AsyncSession, user_id: UUID, *, reason: str, keep: UUID | None = None) -> int:
-    """End the sign-ins of one person, all but `keep`; give how many that were.
-
-    Args:
-        db: a writing session, in which the account is held; it is not committed.
-        reason: for the audit: `signed out`, `password changed` ...
-    """
-    ended = await crud.delete_sessions(db, user_id, keep=keep)
-    if ended:
-        await record(db, SessionsEnded(user_id, ended, reason))
-    return ended
-
-
-async def end_impersonations(db: AsyncSession, user_id: UUID, *, reason: str) -> int:
-    """End the sign-ins in which others act in a person's place, since he may do more from now on: whoever does was
-    asked about what this person may as it was then.
-    """
-    ended = await crud.delete_impersonations(db, user_id)
-    if ended:
-        await record(db, SessionsEnded(user_id, ended, reason))
-    return ended
-
-
-async def end_other_sessions(db: AsyncSession, user_id: UUID, *, keep: UUID) -> None:
-    """End all sign-ins of a person but one, for himself."""
-    await crud.lock_logins(db, [user_id])
-    await end_sessions(db, user_id, reason="ended by its owner", keep=keep)
-
-
-async def end_sessions_of(db: AsyncSession, user_id: UUID, *, caller: Caller | None) -> int:
-    """End all sign-ins of somebody else, for an administrator.
-
-    Args:
-        caller: who asks; `None` for the operator at the command line.
-
-    Raises:
-        UserNotFound: no such account.
-        BeyondCaller: the account holds a permission that the caller lacks.
-    """
-    user = (await crud.lock_logins(db, [user_id])).get(user_id)
-    if user is None or user.deleted_at is not None:
-        raise UserNotFound("User not found")
-    await guard(db, caller, [user_id])
-    return await end_sessions(db, user_id, reason="ended by an administrator")
