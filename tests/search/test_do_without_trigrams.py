@@ -11,7 +11,11 @@ from uuid import uuid4
 
 import pytest
 from httpx import AsyncClient
+from sqlalchemy import text
 
+from denizen.core.accounts import Accounts
+from denizen.core.errors import Unavailable
+from denizen.search.service import rebuild_index
 from tests.cli.conftest import Command
 from tests.conftest import MakeUser
 from tests.postgres import Postgres
@@ -99,3 +103,40 @@ async def test_an_extension_in_a_schema_of_its_own_serves(
     assert (said.code, "CREATE EXTENSION" in said.err) == (0, False)
     checked = await asyncio.to_thread(command, "search", "check", "--json")
     assert checked.rows[0]["trigrams"] is True
+
+
+@pytest.mark.slow
+async def test_the_index_is_built_beside_those_who_write_and_anew_after_a_run_that_was_cut_off(
+    migrated: str, accounts: Accounts, make_user: MakeUser, find: Find, postgres: Postgres, database_name: str
+) -> None:
+    await make_user(username="ada", full_name="Ada Lovelace")
+    postgres.execute("CREATE EXTENSION pg_trgm", database=database_name)
+
+    async with accounts.writing(timeout=60) as db:  # whoever builds an index waits for him
+        await db.execute(text("UPDATE denizen_search SET text = text"))
+        cut_off = asyncio.create_task(rebuild_index(accounts))
+        await waits(accounts, "CREATE INDEX")
+        await make_user(username="eve", full_name="Eve Lovelace")
+        end = f"SELECT pg_terminate_backend(pid) {OTHERS} AND query LIKE 'CREATE INDEX%'"
+        postgres.execute(end, database=database_name)
+        with pytest.raises(Unavailable):
+            await cut_off
+
+        again = asyncio.create_task(rebuild_index(accounts))
+        await waits(accounts, "DROP INDEX")
+        await make_user(username="bob", full_name="Bob Lovelace")
+    health = await again
+
+    assert health.trigrams
+    assert sorted(await find("velac")) == ["ada", "bob", "eve"]
+
+
+async def waits(accounts: Accounts, statement: str) -> None:
+    """Wait until a statement that begins so waits for somebody."""
+    async with accounts.database.read.session() as db:
+        query = text(f"SELECT count(*) {OTHERS} AND wait_event_type = 'Lock' AND query LIKE :begins")
+        while not await db.scalar(query, {"begins": f"{statement}%"}):  # noqa: ASYNC110  (the database has no event for it)
+            await asyncio.sleep(0.01)
+
+
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database()"

@@ -3,6 +3,7 @@
 | use | as |
 | --- | --- |
 | write | `async with database.write.begin() as db:` commits at the end, rolls back when anything raises |
+| build an index | `async with database.write.alone(timeout=...) as connection:` each statement commits (PostgreSQL) |
 | read | `async with database.read.session() as db:` autocommit; the connection refuses writes |
 | read slowly | `async with database.read.slow() as db:` counts, deep `skip`, exports |
 | read on the hot path | `await database.read.rows(STATEMENT, id=...)` |
@@ -22,7 +23,7 @@ from threading import Lock, get_ident
 from typing import Any, Literal, Protocol
 
 from sqlalchemy.engine import URL, Dialect, make_url
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from denizen.core.base import Base
 from denizen.core.failures import NoDatabase, constraint_of, meaning, without_row
@@ -125,6 +126,25 @@ class Writer:
                     await db.rollback()
                     raise
                 await db.commit()
+
+    @asynccontextmanager
+    async def alone(self, *, timeout: float) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection to PostgreSQL on which each statement commits by itself, for what is done in no
+        transaction, such as `CREATE INDEX CONCURRENTLY`. It is made for this, with its own limits, and closed
+        afterwards: those of the others cannot be changed without a transaction.
+
+        Args:
+            timeout: seconds that the whole may take.
+
+        Raises:
+            Unavailable: as `begin`.
+        """
+        from denizen.core.postgresql.backend import lend_alone
+
+        database = self._database
+        with told_apart():
+            async with lend_alone(database.url, database.options, timeout, database.observe) as connection:
+                yield connection
 
 
 class Reader:

@@ -63,7 +63,8 @@ async def check(as_json: Json = False) -> None:
 async def rebuild(as_json: Json = False) -> None:
     """Bring the index up to date with the accounts. What is right is left, and others go on reading and writing.
 
-    Where PostgreSQL had no index of trigrams and can make one, writers wait while it does.
+    Where PostgreSQL had no index of trigrams and can make one, it does so while others write. What a run that was cut
+    off has left of one is dropped first.
 
     Needed after an upgrade from a release without an index, after tables were written by other programs, and when
     an administrator has created pg_trgm.

@@ -30,13 +30,13 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from denizen.core.database import Reader
 from denizen.core.statements import ManyRows, Statement, encode_in_pieces
 from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.words import search_text
-from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TRIGRAMS, SearchEntry
+from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TO_BUILD, TRIGRAMS, WHAT_IS_BUILT, SearchEntry
 
 Found = tuple[str, str]
 """An account's id, as text, and the text that it is to be found by."""
@@ -380,10 +380,16 @@ async def delete_orphans(db: AsyncSession) -> None:
         await db.execute(text(f"DELETE {_ORPHANS}"))
 
 
-async def create_trigrams(db: AsyncSession) -> None:
-    """Make the index of trigrams on PostgreSQL, and its extension; nothing where the role may not."""
-    for statement in ON_POSTGRESQL:
+async def create_extension(db: AsyncSession) -> None:
+    """Make the extension on PostgreSQL, where the role may, and wait for whoever builds an index of the table now."""
+    for statement in (ON_POSTGRESQL[0], WHAT_IS_BUILT):
         await db.execute(text(statement))
+
+
+async def create_trigrams(connection: AsyncConnection) -> None:
+    """Make the index of trigrams on PostgreSQL, outside of any transaction; nothing where its extension is not."""
+    for statement in (await connection.scalars(text(TO_BUILD))).all():
+        await connection.exec_driver_sql(statement)
 
 
 async def refresh_statistics(db: AsyncSession) -> None:

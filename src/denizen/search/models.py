@@ -73,6 +73,23 @@ END $$
 """The extension may be in a schema of its own. How much may wait to be sorted into the index is for whoever writes to
 say: see `search.crud.create_entries`."""
 
+WHAT_IS_BUILT: Final = "LOCK TABLE denizen_search IN SHARE UPDATE EXCLUSIVE MODE"
+"""Waits for whoever builds an index of this table, and holds up nobody who writes."""
+
+TO_BUILD: Final = """
+SELECT 'DROP INDEX CONCURRENTLY IF EXISTS ' || CAST(CAST(indexrelid AS regclass) AS text) AS statement, 1 AS step
+  FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('ix_denizen_search_text') AND NOT indisvalid
+ UNION ALL
+SELECT format(
+         'CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_denizen_search_text '
+         'ON denizen_search USING gin (text %I.gin_trgm_ops)', nspname
+       ), 2
+  FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace AS place ON place.oid = extnamespace
+ WHERE extname = 'pg_trgm'
+ ORDER BY step
+"""
+"""Writes the statements that make the index beside those who write; an invalid one is of a run that was cut off."""
+
 for _dialect, _statements in (("sqlite", ON_SQLITE), ("postgresql", ON_POSTGRESQL)):
     for _statement in _statements:
         _ddl = DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]  # SQLAlchemy's DDL is

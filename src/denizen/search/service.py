@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from sqlalchemy.exc import ProgrammingError
+
 from denizen.core.accounts import Accounts
 from denizen.core.database import Database
 from denizen.core.errors import Unavailable
@@ -71,7 +73,13 @@ def understand(asked: str, kind: str) -> Question:
 
 BATCH: Final = 2_000
 _WRITE_SECONDS: Final = 600.0
-"""For one transaction; all but the one that makes an index take a fraction of a second."""
+"""For one transaction; all but one that waits for others take a fraction of a second."""
+
+_BUILD_SECONDS: Final = 3_600.0
+"""For an index that is built beside those who write: it waits for everybody who began before, twice."""
+
+_MAY_NOT: Final = frozenset({"42501", "42704"})
+"""SQLSTATE of what a role is told that may not build it, or not use the schema of the extension."""
 
 _TRIES: Final = 10
 
@@ -163,8 +171,7 @@ async def rebuild_index(accounts: Accounts, told: Callable[[int], object] = int)
         What was found, and is mended now but for an extension that may not be created.
     """
     if not await crud.has_trigrams(accounts.database.read):
-        async with accounts.writing(timeout=_WRITE_SECONDS) as db:
-            await crud.create_trigrams(db)
+        await _build_trigrams(accounts)
     health = Health(trigrams=await crud.has_trigrams(accounts.database.read))
     after: UUID | None = None
     while True:
@@ -178,6 +185,20 @@ async def rebuild_index(accounts: Accounts, told: Callable[[int], object] = int)
         await crud.delete_orphans(db)
         await crud.refresh_statistics(db)
     return health
+
+
+async def _build_trigrams(accounts: Accounts) -> None:
+    """Make PostgreSQL's index of trigrams while others write; nothing where the role may not."""
+    async with accounts.writing(timeout=_WRITE_SECONDS) as db:
+        await crud.create_extension(db)
+    if await crud.has_trigrams(accounts.database.read):
+        return  # somebody else was building it
+    try:
+        async with accounts.database.write.alone(timeout=_BUILD_SECONDS) as connection:
+            await crud.create_trigrams(connection)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) not in _MAY_NOT:
+            raise
 
 
 async def _mend_batch(accounts: Accounts, after: UUID | None, health: Health) -> list[crud.Walked]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import psycopg
@@ -137,6 +138,21 @@ class PostgreSQLBackend:
         await self._kept.close()
         await self._writers.dispose()
         await self._readers.dispose()
+
+
+@asynccontextmanager
+async def lend_alone(
+    url: URL, options: DatabaseOptions, seconds: float, observe: Callable[[str], None]
+) -> AsyncIterator[EngineConnection]:
+    """Give a connection of nobody else's, in autocommit, whose statements may take `seconds` in all."""
+    patient = replace(options, timeout=seconds, statement_timeout=seconds, lock_timeout=seconds)
+    engine = make_engine(url, patient, Start(patient), read_only=False)
+    watch_statements(engine, observe)
+    try:
+        async with engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+    finally:
+        await engine.dispose()
 
 
 class _Way:
