@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.events import Event
 from denizen.core.feature import CommandGroup, Feature
-from denizen.users.events import UserDeleted
+from denizen.users.events import UserDeleted, UserSuspended
 
 
 def _routers() -> tuple[Any, ...]:
@@ -24,11 +24,16 @@ def _commands() -> Any:
 
 
 async def _tell(db: AsyncSession, event: Event) -> None:
-    """Confirm to whoever leaves that he has left."""
-    if isinstance(event, UserDeleted):
-        from denizen.account.service import tell_of_leaving
+    """Confirm to whoever leaves that he has left, and tell whose account was suspended."""
+    match event:
+        case UserDeleted():
+            from denizen.account.service import tell_of_leaving
 
-        await tell_of_leaving(db, event)
+            await tell_of_leaving(db, event)
+        case UserSuspended(again=False):
+            from denizen.account.service import tell_of_suspension
+
+            await tell_of_suspension(db, event)
 
 
 FEATURE = Feature(

@@ -27,7 +27,7 @@ from denizen.sessions.states import end_sessions
 from denizen.users import crud as users
 from denizen.users.crud import Row
 from denizen.users.errors import EmailTaken, UserInUse, UserNotFound
-from denizen.users.events import UserDeleted
+from denizen.users.events import UserDeleted, UserSuspended
 from denizen.users.proofs import drop_email, prove_email, set_email, set_password
 from denizen.users.schemas import READ_FIELDS
 from denizen.users.states import erase_user
@@ -344,6 +344,17 @@ async def tell_of_leaving(db: AsyncSession, event: UserDeleted) -> None:
     if email is not None:
         at, told = install.clock(), {"until": event.erase_at}
         await post(install, db, "deleted", to=email, at=at, values=told, user_id=event.user_id)
+
+
+async def tell_of_suspension(db: AsyncSession, event: UserSuspended) -> None:
+    """Send whoever cannot sign in any more a letter that says so and until when; why is for administrators. Nothing to
+    an address that he never proved: it may be a stranger's.
+    """
+    install: Accounts = db.info[INSTALL]
+    held = await users.describe_user(db, event.user_id)
+    if held["email"] is not None and held["email_verified_at"] is not None:
+        at, told = install.clock(), {"until": event.until}
+        await post(install, db, "suspended", to=held["email"], at=at, values=told, user_id=event.user_id)
 
 
 # --------------------------------------------------------------------------------------------------- of administrators

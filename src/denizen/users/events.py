@@ -92,6 +92,7 @@ class UserSuspended(Event):
 
     Attributes:
         until: when that ends by itself; `None` for not.
+        again: whether it was suspended until then already, so that the reason alone may be another.
         after: the reason.
     """
 
@@ -99,6 +100,7 @@ class UserSuspended(Event):
 
     user_id: UUID
     until: datetime | None = None
+    again: bool = False
     after: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -58,9 +58,11 @@ async def suspend_user(
     if until is not None and until <= at:
         raise Invalid("until: lies in the past.", field="until")
     await guard(db, caller, [user_id])
+    before = dict(zip(READ_FIELDS, await crud.lock_user(db, user_id, versions=None, unique=False), strict=True))
+    again = before["suspended_at"] is not None and before["suspended_until"] == until
     values = {"suspended_at": at, "suspended_until": until, "suspension_reason": reason}
     row = await crud.update_user(db, user_id, values, versions=None, at=at)
-    await record(db, UserSuspended(user_id, until, after={"reason": reason} if reason else {}))
+    await record(db, UserSuspended(user_id, until, again, after={"reason": reason} if reason else {}))
     return row
 
 

@@ -25,7 +25,7 @@ OURS: Final = Path(__file__).parent
 ALWAYS: Final = ("site", "base_url", "email")
 """What every letter may use."""
 
-OPTIONAL: Final = frozenset({"reason", "until", "inviter", "name"})
+OPTIONAL: Final = frozenset({"until", "inviter", "name"})
 """What may be left out of `post`, and is `None` then."""
 
 TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -38,7 +38,7 @@ TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {
     "sign_up": ("link", "hours"),
     "sign_up_known": (),
     "password_changed": (),
-    "suspended": ("reason", "until"),
+    "suspended": ("until",),
     "invitation": ("link", "hours", "inviter"),
     "deleted": ("until",),
     "test": (),
@@ -105,7 +105,6 @@ def example_of(template: str) -> dict[str, Any]:
         "hours": 24,
         "minutes": 15,
         "until": datetime(2026, 3, 1, 9, 30, tzinfo=UTC),
-        "reason": "a bill that is still open",
         "inviter": "Grace Hopper",
     }
     return {name: examples[name] for name in (*ALWAYS, *TEMPLATES[template])}
