@@ -20,7 +20,7 @@ from denizen.users.models import User
 from tests.account.conftest import Headers, Outbox, stored
 from tests.conftest import PATIENT, Clock, MakeKey, MakeUser
 from tests.invitations.conftest import Invite, MakeRole, person
-from tests.sessions.conftest import MakeAdmin, bearer
+from tests.sessions.conftest import MakeAdmin, bearer, login, works
 
 ACCEPT = "/auth/accept-invitation"
 
@@ -228,3 +228,22 @@ async def test_nobody_sets_more_of_himself(client: AsyncClient, invite: Invite, 
     """Mass assignment is refused."""
     refused = await client.post(ACCEPT, json=person((await invite())["token"], **{field: True}))
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+
+
+class TestByCookie:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"base_url": "https://accounts.example.org", "allowed_hosts": "testserver"}
+
+    async def test_sign_in_that_the_browser_had_before_ends(
+        self, client: AsyncClient, ada: dict[str, Any], invite: Invite
+    ) -> None:
+        """As at sign-in by password: nobody holds two, one of which he cannot see any more."""
+        ((name, token),) = (await login(client, cookie=True)).cookies.items()
+        body = person((await invite())["token"], cookie=True)
+
+        answer = await client.post(ACCEPT, json=body, headers={"Cookie": f"{name}={token}"})
+
+        assert answer.status_code == 201, answer.text
+        assert not await works(client, bearer(token))
+        assert await works(client, bearer(answer.cookies[name]))
