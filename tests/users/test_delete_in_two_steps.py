@@ -299,6 +299,14 @@ async def test_if_match_holds_for_deletion(admin: AsyncClient, ada: dict[str, An
     assert (await admin.delete(path, headers={"If-Match": '"1"'})).status_code == 412
 
 
+async def test_who_can_be_restored_is_found_over_http(admin: AsyncClient, ada: dict[str, Any]) -> None:
+    await admin.delete(f"/users/{ada['id']}")
+
+    [deletion] = (await admin.get("/audit", params={"action": "user.deleted"})).json()
+    assert deletion["facts"] == {"erase_at": "2026-03-02T09:30:00.123456Z"}
+    assert (await admin.post(f"/users/{deletion['subject_id']}/restore")).status_code == 200
+
+
 async def test_restoring_who_is_there_changes_nothing(
     admin: AsyncClient, ada: dict[str, Any], accounts: Accounts
 ) -> None:
