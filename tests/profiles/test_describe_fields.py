@@ -84,6 +84,10 @@ def test_what_is_written_and_what_is_read_are_told_apart() -> None:
     )
     assert (made["required"], made["additionalProperties"]) == (["department"], False)
     assert "profile" in resolved(document, "/users/", "post")["required"]
+    assert "profile" in resolved(document, "/auth/register", "post")["required"]
+    components = document["components"]["schemas"]
+    assert "profile" not in components["InvitationAccept"]["required"]  # he may leave it for later
+    assert components["InvitationAccept"]["properties"]["profile"]["$ref"].endswith("/AccountProfileCreate")
     assert "required" not in set_
     assert {"type": "null"} in set_["properties"]["newsletter"]["anyOf"]
     assert set_["properties"]["department"]["type"] == "string"
@@ -92,7 +96,6 @@ def test_what_is_written_and_what_is_read_are_told_apart() -> None:
     assert shown["properties"]["level"]["enum"] == ["junior", "senior"]
     expected = ["department", "level", "badge", "height", "newsletter", "clearance"]
     assert filters(document, "/users/") == filters(document, "/users/export") == [f"profile.{n}" for n in expected]
-    components = document["components"]["schemas"]
     assert {each.removeprefix("#/components/schemas/") for each in references(document)} <= components.keys()
 
 

@@ -22,7 +22,10 @@ TOLD: Final[Mapping[Form, str]] = {
 }
 """How models describe the place of own fields; it is found in a document by that."""
 
-_FORMS: Final = {sentence: form for form, sentence in TOLD.items()}
+LATER: Final = "The fields that this installation adds to accounts. Left out, the account gets them later."
+"""The same of a new account that may do without, whatever the profile requires."""
+
+_FORMS: Final[Mapping[str, Form]] = {**{sentence: form for form, sentence in TOLD.items()}, LATER: "Create"}
 _COMPONENTS: Final = "#/components/schemas/"
 
 Operation = tuple[str, str]
@@ -131,8 +134,9 @@ def _describe(schemas: dict[str, Any], names: Any, install: Described) -> None:
         if form not in known:
             known[form] = _free(f"AccountProfile{form}{install.suffix}", schemas)
             schemas[known[form]] = schema_of(profile, form)
+        may_wait = place["properties"][name]["description"] == LATER
         place["properties"][name] = {"$ref": _COMPONENTS + known[form]}
-        if form == "Create" and any(field.required for field in profile.fields.values()):
+        if form == "Create" and not may_wait and any(field.required for field in profile.fields.values()):
             place["required"] = [*place.get("required", []), name]
 
 

@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 
 from denizen.core.bounds import MAX_ROLE_NAME_LENGTH
 from denizen.core.text import Instant, LeftEmpty, Storable
-from denizen.users.schemas import Email, FullName, NewProfile, Password, Username
+from denizen.users.schemas import Email, FullName, LaterProfile, Password, Username
 
 MAX_LIMIT = 1000
 MAX_ROLES = 50
@@ -110,5 +110,5 @@ class InvitationAccept(BaseModel):
     full_name: Annotated[FullName | None, LeftEmpty] = None
     password: Password
     email: Annotated[Email | None, LeftEmpty, Field(description="Only where the invitation names no address.")] = None
-    profile: NewProfile = {}
+    profile: LaterProfile = {}
     cookie: Annotated[bool, Field(description="Sign in by cookie: for browsers.")] = False

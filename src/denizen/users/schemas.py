@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from denizen.core.bounds import MAX_REASON_LENGTH
 from denizen.core.identifiers import MAX_EMAIL_LENGTH, MAX_EXTERNAL_ID_LENGTH, MAX_FULL_NAME_LENGTH, MAX_USERNAME_LENGTH
-from denizen.core.profile_documents import TOLD
+from denizen.core.profile_documents import LATER, TOLD
 from denizen.core.text import Instant, Storable
 from denizen.reach.schemas import ReachedTable
 
@@ -57,6 +57,7 @@ Password = Annotated[
 
 _Object = dict[str, Any]
 NewProfile = Annotated[_Object, Field(description=TOLD["Create"])]
+LaterProfile = Annotated[_Object, Field(description=LATER)]
 ChangedProfile = Annotated[_Object, Field(description=TOLD["Update"])]
 StoredProfile = Annotated[_Object, Field(description=TOLD["Read"])]
 """Values by name, which `core.profiles` judges; in the document of an install with a profile stands its schema."""
