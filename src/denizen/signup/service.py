@@ -122,10 +122,12 @@ async def find_sign_up(accounts: Accounts, token: str, *, at: datetime) -> tuple
 
 def _what_fits(accounts: Accounts, kept: Mapping[str, Any] | None) -> dict[str, Any]:
     """Judge once more what somebody signed up with: the profile may have changed since. Then he sets it anew, later;
-    that is no reason to keep him out.
+    that is no reason to keep him out. What is read-only by now has its default, as if he signed up today.
     """
+    fields = {} if accounts.profile is None else accounts.profile.fields
+    his = {name: value for name, value in (kept or {}).items() if name not in fields or not fields[name].read_only}
     with suppress(ProfileInvalid):
-        return new_profile(accounts.profile, kept, by_owner=False)
+        return new_profile(accounts.profile, his or None, by_owner=True)
     return new_profile(accounts.profile, None, by_owner=False)
 
 
