@@ -9,7 +9,6 @@ would call the file damaged where it knew something else: nobody could be rename
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -33,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from denizen.core.database import Reader
-from denizen.core.statements import ManyRows, Statement, encode_in_pieces
+from denizen.core.statements import ManyRows, Statement, encode_rows
 from denizen.core.types import UtcDateTime, Uuid
 from denizen.core.words import search_text
 from denizen.search.models import FOUND_BY, INDEX, ON_POSTGRESQL, TO_BUILD, TRIGRAMS, WHAT_IS_BUILT, SearchEntry
@@ -102,8 +101,6 @@ async def forget_number(db: AsyncSession, number: int | None) -> None:
 
 # --- A batch of them ----------------------------------------------------------------------------------
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 _LAST: Final = text("SELECT coalesce(max(number), 0) FROM denizen_search")
 _FILL: Final = text(
     "INSERT INTO denizen_search (user_id, text) SELECT CAST(entry ->> 0 AS uuid), entry ->> 1 "
@@ -129,10 +126,10 @@ async def _create_on_postgresql(db: AsyncSession, entries: Sequence[Found]) -> N
     """
     if len(entries) >= _MANY:
         await db.execute(_LET_WAIT)
-        await db.execute(_FILL, {"entries": await encode_in_pieces(entries[:-1])})
+        await db.execute(_FILL, {"entries": encode_rows(entries[:-1])})
         await db.execute(_LET_WAIT_NO_MORE)
         entries = entries[-1:]
-    await db.execute(_FILL, {"entries": await encode_in_pieces(entries)})
+    await db.execute(_FILL, {"entries": encode_rows(entries)})
 
 
 async def create_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
@@ -184,7 +181,7 @@ async def update_entries(db: AsyncSession, entries: Sequence[Found]) -> None:
     if not entries:
         return
     dialect = (await db.connection()).dialect.name
-    told = {"entries": _encode(entries)}
+    told = {"entries": encode_rows(entries)}
     await db.execute(_RENEW[dialect], told)
     if dialect == "sqlite":
         await db.execute(_LEARN_NEW, told)

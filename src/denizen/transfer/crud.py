@@ -34,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.core.database import Database, Reader
 from denizen.core.errors import Unavailable
-from denizen.core.statements import ManyRows, Statement, encode_in_pieces
+from denizen.core.statements import ManyRows, Statement, encode_rows
 from denizen.directory.crud import Shape, page_query
 from denizen.directory.service import Listing
 from denizen.profiles import crud as profiles
@@ -70,7 +70,6 @@ _NAMES: Final = ", ".join(STORED)
 _ON_POSTGRESQL: Final = ", ".join(
     f"CAST(row ->> {index} AS {_TYPES.get(name, 'text')})" for index, name in enumerate(STORED)
 )
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _INSERT: Final = text(  # made of names that stand in this file
     f"WITH landed AS (INSERT INTO denizen_users ({_NAMES}) SELECT {_ON_POSTGRESQL} "  # noqa: S608  (names of this file)
@@ -106,7 +105,7 @@ async def _insert(db: AsyncSession, accounts: Sequence[Account]) -> set[str]:
     dialect = (await db.connection()).dialect.name
     rows = [account[:_WIDTH] for account in accounts]
     if dialect == "postgresql":
-        sent = {"rows": await encode_in_pieces(rows)}
+        sent = {"rows": encode_rows(rows)}
         return set(json.loads((await db.execute(_INSERT, sent)).scalar_one() or "[]"))
     await db.execute(_ROOM_FOR_A_BATCH)
     last = (await db.execute(_LAST_ROW)).scalar_one()
@@ -143,7 +142,7 @@ async def find_taken(db: AsyncSession, accounts: Iterable[Account]) -> dict[str,
         wanted = [value for account in asked if (value := account[place]) is not None]
         found = "[]"
         if wanted:
-            answer = await db.execute(_HOLDERS[dialect, column], {"wanted": _encode(wanted)})
+            answer = await db.execute(_HOLDERS[dialect, column], {"wanted": encode_rows(wanted)})
             found = answer.scalar_one() or "[]"
         holders = json.loads(found)
         taken[column] = {value: user_id for value, user_id, _ in holders}
@@ -184,7 +183,7 @@ async def read_accounts(db: AsyncSession, ids: Sequence[str], *, lock: bool) -> 
     """
     dialect = (await db.connection()).dialect.name
     query = _READ[dialect].format(values=_VALUES[dialect], lock="FOR UPDATE" if lock else "")
-    found = (await db.execute(text(query), {"ids": _encode(ids)})).scalar_one() or "[]"
+    found = (await db.execute(text(query), {"ids": encode_rows(ids)})).scalar_one() or "[]"
     return {row[0]: Account._make([*row, "", 0, None, frozenset(), (), None]) for row in json.loads(found)}
 
 
@@ -214,7 +213,7 @@ async def update_accounts(db: AsyncSession, accounts: Sequence[Account]) -> None
     dialect = (await db.connection()).dialect.name
     if dialect == "sqlite":
         await db.execute(_ROOM_FOR_A_BATCH)
-    await db.execute(_CHANGE[dialect], {"rows": _encode([account[:_WIDTH] for account in accounts])})
+    await db.execute(_CHANGE[dialect], {"rows": encode_rows([account[:_WIDTH] for account in accounts])})
     await search.update_entries(db, [(account.id, account.found_by) for account in accounts if account.found_by])
     await profiles.store_values(db, [(each.id, each.own) for each in accounts if each.own is not None], replace=True)
 
