@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from .databases import Kind
 from .load import Generator
 
 Part = Literal[
-    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "embedding", "growth"
+    "traffic",
+    "memory",
+    "start",
+    "import",
+    "beside",
+    "batch",
+    "keyset",
+    "search",
+    "export",
+    "signing",
+    "embedding",
+    "growth",
 ]
-PARTS: tuple[Part, ...] = (
-    "traffic", "memory", "start", "import", "beside", "keyset", "search", "export", "signing", "embedding", "growth",
-)  # fmt: skip
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from statistics import median
 
 from .bare_import import IMPORT_TARGET, measure_share
+from .batch import measure_batch
 from .beside import measure_beside
 from .contenders import Contender, Denizen, Tutorial
 from .curve import measure_curve
@@ -44,6 +45,7 @@ def measure_denizen(plan: Plan, databases: Databases, denizen: Denizen, results:
         (("import",), lambda: measure_share(plan, databases)),
         (("start",), lambda: [measure_start(plan, title, denizen)]),
         (("beside",), lambda: measure_with_server(denizen, lambda: measure_beside(plan, title, denizen))),
+        (("batch",), lambda: measure_with_server(denizen, lambda: measure_batch(plan, title, denizen))),
         (("keyset", "search"), lambda: fill_up(plan, title, denizen)),
         (("keyset",), lambda: measure_with_server(denizen, lambda: measure_pages(plan, title, denizen))),
         (("search",), lambda: measure_search(plan, databases, denizen.url, users=plan.many)),

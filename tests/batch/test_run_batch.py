@@ -239,6 +239,27 @@ async def test_thousand_at_once_are_found_by_name_afterwards(
             )
 
 
+async def test_one_operation_more_costs_few_statements(accounts: Accounts, make_user: MakeUser, send: Send) -> None:
+    """A savepoint around it, what it does, and what the audit has of it: whatever rooms of ours listen."""
+    user, other = await make_user(), await make_user()
+    ran: list[str] = []
+    accounts.database.observers.append(ran.append)
+
+    counts = []
+    for operations in (
+        [create("ada")],
+        [create("bob"), create("eve")],
+        [create("fay"), patch(user["id"], full_name="x")],
+        [create("guy"), patch(user["id"], full_name="y"), patch(other["id"], full_name="x")],
+    ):
+        ran.clear()
+        answer = await send(*operations)
+        assert answer.json()["failed"] == 0
+        counts.append(len(ran))
+
+    assert (counts[1] - counts[0], counts[3] - counts[2]) == (5, 7), ran
+
+
 async def test_batch_needs_the_right_to_write(client: AsyncClient, make_key: MakeKey) -> None:
     body = {"operations": [create("ada")]}
     without = await client.post("/users/batch", json=body)

@@ -115,10 +115,17 @@ async def test_fault_before_the_commit_leaves_nothing(
     assert codes(done) == [201, 200, 204, 201, 201]
 
 
+@pytest.mark.parametrize("hooked", [False, True], ids=["ours alone", "a host listens too"])
 async def test_what_was_noted_of_a_refused_operation_goes_with_it_and_nothing_else(
-    make_user: MakeUser, send: Send, ground: Ground, accounts: Accounts
+    make_user: MakeUser, send: Send, ground: Ground, accounts: Accounts, hooked: bool
 ) -> None:
     """The notes wait in the session, and are written when somebody else's savepoint begins."""
+    if hooked:
+
+        @accounts.on(UserDeleted)
+        async def hear(db: AsyncSession, event: UserDeleted) -> None:
+            """What a host does is not known: savepoints are SQLAlchemy's then."""
+
     users = [await make_user() for _ in range(3)]
     ground.refused = UserCreated
 

@@ -9,8 +9,13 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from denizen.core.statements import Statement
+from denizen.core.writes import run, run_later
+
 _PATIENCE: Final = "20s"
 _WAIT: Final = text("SELECT set_config('lock_timeout', :long, true)")
+_SAVEPOINT: Final = Statement(text("SAVEPOINT operation").columns())
+_RELEASE: Final = Statement(text("RELEASE SAVEPOINT operation").columns())
 _BATCHES: Final = 0x64656E697A656E02
 """Names the lock; `denizen`, and a number of its own."""
 
@@ -32,18 +37,21 @@ async def take_turn(db: AsyncSession) -> None:
 async def savepoint(db: AsyncSession) -> AsyncIterator[None]:
     """Undo what statements do inside when it raises, and nothing else.
 
-    `db.begin_nested()` at a third of its price, which is for what it tells the session: objects that are added or
-    changed inside would be lost or written twice. Only where there are none.
+    `db.begin_nested()` at a third of its price, which is for what it tells the session. Objects that were added inside
+    are forgotten here, or they would be written all the same; those that were changed would stay so, and there are none
+    but where a host listens.
     """
-    connection = await db.connection()
-    await connection.exec_driver_sql("SAVEPOINT operation")
+    known = set(db.sync_session.identity_map.values())
+    await run_later(db, _SAVEPOINT)
     try:
         yield
     except Exception:
-        await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
-        await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+        for each in {*db.sync_session.new, *db.sync_session.identity_map.values()} - known:
+            db.expunge(each)
+        await (await db.connection()).exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+        await run(db, _RELEASE)
         raise
-    await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+    await run(db, _RELEASE)  # now: what was put off belongs to this act, and fails with it
 
 
 @asynccontextmanager

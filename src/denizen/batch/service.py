@@ -234,9 +234,7 @@ async def _do_all(
 ) -> list[Outcome]:
     await crud.take_turn(db)
     run = _Run(accounts.clock(), await _ask_about_all(db, acts, caller))
-    if not (
-        accounts.listeners or accounts.afterthoughts
-    ):  # our own acts leave no object in the session; what a listener does, nobody knows
+    if not (accounts.hooked or accounts.afterthoughts):
         run.savepoint, db.info[SAVEPOINT] = crud.savepoint, crud.within_savepoint
     outcomes = [act if isinstance(act, Outcome) else await _try(accounts, db, act, run) for act in acts]
     await search.create_entries(db, run.words.created)

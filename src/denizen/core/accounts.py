@@ -73,6 +73,7 @@ class Accounts:
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
+        hooked: whether a host's own function is one of them; what that does in a transaction, nobody knows.
         afterthoughts: told of a kind of events once they are committed; see `after`.
         telling: those that are being told just now.
         guards: may refuse a change of somebody else's account.
@@ -105,6 +106,7 @@ class Accounts:
     sign_up_limits: tuple[RateLimiter, RateLimiter]
     authenticators: tuple[Authenticator, ...]
     listeners: tuple[Listener, ...] = ()
+    hooked: bool = False
     afterthoughts: tuple[tuple[type[Event], Afterthought[Any]], ...] = ()
     guards: tuple[Guard, ...] = ()
     refusals: tuple[Refusal, ...] = ()
@@ -202,7 +204,7 @@ class Accounts:
                 if isinstance(event, kind):
                     await hook(db, event)
 
-            self.listeners = (*self.listeners, hear)
+            self.listeners, self.hooked = (*self.listeners, hear), True
             return hook
 
         return register

@@ -25,6 +25,7 @@ from denizen.core.events import check_session
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid, clean_email, email_key, username_key
 from denizen.core.ids import parse_id
 from denizen.core.statements import Statement
+from denizen.core.writes import run
 from denizen.profiles import crud as profiles
 from denizen.users.errors import CONSTRAINTS, TAKEN, UserChanged, UserInUse, UserNotFound
 from denizen.users.models import User
@@ -49,9 +50,8 @@ _TABLE_COLUMNS = tuple(_TABLE.c[name] for name in READ_FIELDS)
 _ANY = _TABLE.c.id == bindparam("own")
 _HERE = _TABLE.c.deleted_at.is_(None)
 _OWN = and_(_ANY, _HERE)
-_VERSIONS = _TABLE.c.version.in_(bindparam("versions", expanding=True))
 _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_skeleton", "suspension_reason"})
-_INSERT = _TABLE.insert()
+_INSERT = Statement(_TABLE.insert().values({each.key: bindparam(each.key, type_=each.type) for each in _TABLE.c}))
 KEPT = "Something else that is stored belongs to this account, and has to go first."
 CHANGED = "The account has changed since you read it. Read it again, then decide anew."
 _RESTORE = (
@@ -65,8 +65,9 @@ _RESTORE = (
     )
     .returning(*_TABLE_COLUMNS)
 )
-_HELD = select(*_TABLE_COLUMNS).where(_OWN).with_for_update()
-_HELD_FOR_OTHERS = select(*_TABLE_COLUMNS).where(_OWN).with_for_update(key_share=True)
+_HELD = Statement(select(*_TABLE_COLUMNS).where(_OWN).with_for_update())
+_HELD_FOR_OTHERS = Statement(select(*_TABLE_COLUMNS).where(_OWN).with_for_update(key_share=True))
+_VERSION_AT = READ_FIELDS.index("version")
 _HELD_OR_HIDDEN = select(_TABLE.c.version, _TABLE.c.deleted_at).where(_ANY).with_for_update()
 _ERASE = _TABLE.delete().where(_ANY)
 _BY_ID = Statement(select(*READ_COLUMNS).where(User.id == bindparam("id"), User.deleted_at.is_(None)), shown=True)
@@ -125,7 +126,7 @@ async def create_user(db: AsyncSession, user: User, *, known: bool = True) -> Us
             db.add(user)
             await db.flush()
         else:
-            await db.execute(_INSERT, values)
+            await run(db, _INSERT, **values)
     if user.profile:
         await profiles.store_values(db, [(user.id, user.profile)], replace=False)
     return user
@@ -199,10 +200,10 @@ async def lock_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[in
     Raises:
         UserNotFound, UserChanged: nothing there, or none of those versions.
     """
-    row = (await db.execute(_HELD if unique else _HELD_FOR_OTHERS, {"own": user_id})).one_or_none()
-    if row is None or (versions is not None and row.version not in versions):
+    rows = await run(db, _HELD if unique else _HELD_FOR_OTHERS, own=user_id)
+    if not rows or (versions is not None and rows[0][_VERSION_AT] not in versions):
         raise await _explain_miss(db, user_id, versions)
-    return tuple(row)
+    return rows[0]
 
 
 async def hold_user(db: AsyncSession, user_id: UUID, *, versions: AbstractSet[int] | None, hidden: bool) -> bool:
@@ -259,11 +260,14 @@ async def find_user(db: AsyncSession, who: str, *, deleted: bool = False) -> Use
 
 
 @lru_cache(maxsize=256)
-def _change(names: tuple[str, ...], versioned: bool) -> Any:
-    """Build the statement that sets so many columns, once: building it anew costs more than running it."""
+def _change(names: tuple[str, ...], versions: int) -> Statement:
+    """Build the statement that sets so many columns of one of so many versions, once: building it anew costs more than
+    running it.
+    """
     new = {name: bindparam(f"new_{name}", type_=_TABLE.c[name].type) for name in (*names, "updated_at")}
-    change = _TABLE.update().where(_OWN, *([_VERSIONS] if versioned else ()))
-    return change.values(**new, version=_TABLE.c.version + 1).returning(*_TABLE_COLUMNS)
+    allowed = [bindparam(f"allowed_{place}", type_=_TABLE.c.version.type) for place in range(versions)]
+    change = _TABLE.update().where(_OWN, *([_TABLE.c.version.in_(allowed)] if allowed else ()))
+    return Statement(change.values(**new, version=_TABLE.c.version + 1).returning(*_TABLE_COLUMNS))
 
 
 async def update_user(
@@ -280,15 +284,18 @@ async def update_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the unique indexes decide.
     """
-    change = _change(tuple(sorted(values)), versions is not None)
+    if versions is not None and not versions:
+        raise await _explain_miss(db, user_id, versions)
+    change = _change(tuple(sorted(values)), len(versions or ()))
     told = {f"new_{name}": value for name, value in {**values, "updated_at": at}.items()}
+    told |= {f"allowed_{place}": version for place, version in enumerate(versions or ())}
     async with _conflicts_named(db, values, user_id):
-        row = (await db.execute(change, {**told, "own": user_id, "versions": sorted(versions or ())})).one_or_none()
-    if row is None:
+        rows = await run(db, change, own=user_id, **told)
+    if not rows:
         raise await _explain_miss(db, user_id, versions)
     if "profile" in values:
         await profiles.store_values(db, [(user_id, values["profile"])], replace=True)
-    return tuple(row)
+    return rows[0]
 
 
 async def restore_user(db: AsyncSession, user_id: UUID, *, at: datetime) -> tuple[Row, bool]:

@@ -178,6 +178,9 @@ class Turn:
         Raises:
             As `run`. One that fails is the last that is run.
         """
+        if all(sql.startswith(_SAVEPOINTS) for sql, _ in steps):
+            self._ahead.extend(steps)
+            return [() for _ in steps]
         return await self._do(_fetch_each, steps)
 
     def put_off(self, step: Step) -> None:
