@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, false, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -54,15 +54,11 @@ _UNTOLD = frozenset({"hashed_password", "email_key", "username_key", "username_s
 _INSERT = Statement(_TABLE.insert().values({each.key: bindparam(each.key, type_=each.type) for each in _TABLE.c}))
 KEPT = "Something else that is stored belongs to this account, and has to go first."
 CHANGED = "The account has changed since you read it. Read it again, then decide anew."
+_RESTORED = {"deleted_at": None, "erase_at": None, "updated_at": bindparam("at", type_=_TABLE.c.updated_at.type)}
 _RESTORE = (
     _TABLE.update()
     .where(_ANY, _TABLE.c.deleted_at.is_not(None))
-    .values(
-        deleted_at=None,
-        erase_at=None,
-        updated_at=bindparam("at", type_=_TABLE.c.updated_at.type),
-        version=_TABLE.c.version + 1,
-    )
+    .values(_RESTORED | {"version": _TABLE.c.version + 1})
     .returning(*_TABLE_COLUMNS)
 )
 _HELD = Statement(select(*_TABLE_COLUMNS).where(_OWN).with_for_update())
@@ -260,13 +256,13 @@ async def find_user(db: AsyncSession, who: str, *, deleted: bool = False) -> Use
 
 
 @lru_cache(maxsize=256)
-def _change(names: tuple[str, ...], versions: int) -> Statement:
-    """Build the statement that sets so many columns of one of so many versions, once: building it anew costs more than
-    running it.
-    """
+def _change(names: tuple[str, ...], versions: int | None) -> Statement:
+    """Build the statement that sets such columns under one of so many versions, once: it costs more than to run it."""
     new = {name: bindparam(f"new_{name}", type_=_TABLE.c[name].type) for name in (*names, "updated_at")}
-    allowed = [bindparam(f"allowed_{place}", type_=_TABLE.c.version.type) for place in range(versions)]
-    change = _TABLE.update().where(_OWN, *([_TABLE.c.version.in_(allowed)] if allowed else ()))
+    allowed = [bindparam(f"allowed_{place}") for place in range(versions or 0)]
+    change = _TABLE.update().where(_OWN)
+    if versions is not None:
+        change = change.where(or_(false(), *(_TABLE.c.version == each for each in allowed)))
     return Statement(change.values(**new, version=_TABLE.c.version + 1).returning(*_TABLE_COLUMNS))
 
 
@@ -284,9 +280,7 @@ async def update_user(
         UserNotFound, UserChanged: nothing to change, or none of those versions.
         EmailTaken, UsernameTaken, UsernameTooSimilar, ExternalIdTaken: as the unique indexes decide.
     """
-    if versions is not None and not versions:
-        raise await _explain_miss(db, user_id, versions)
-    change = _change(tuple(sorted(values)), len(versions or ()))
+    change = _change(tuple(sorted(values)), None if versions is None else len(versions))
     told = {f"new_{name}": value for name, value in {**values, "updated_at": at}.items()}
     told |= {f"allowed_{place}": version for place, version in enumerate(versions or ())}
     async with _conflicts_named(db, values, user_id):
