@@ -41,8 +41,8 @@ async def savepoint(db: AsyncSession) -> AsyncIterator[None]:
     are forgotten here, or they would be written all the same; those that were changed would stay so, and there are none
     but where a host listens.
     """
+    await run_later(db, _SAVEPOINT)  # what waited to be written is written before it
     known = set(db.sync_session.identity_map.values())
-    await run_later(db, _SAVEPOINT)
     try:
         yield
     except Exception:

@@ -259,7 +259,7 @@ async def find_user(db: AsyncSession, who: str, *, deleted: bool = False) -> Use
 def _change(names: tuple[str, ...], versions: int | None) -> Statement:
     """Build the statement that sets such columns under one of so many versions, once: it costs more than to run it."""
     new = {name: bindparam(f"new_{name}", type_=_TABLE.c[name].type) for name in (*names, "updated_at")}
-    allowed = [bindparam(f"allowed_{place}") for place in range(versions or 0)]
+    allowed: list[Any] = [bindparam(f"allowed_{place}") for place in range(versions or 0)]
     change = _TABLE.update().where(_OWN)
     if versions is not None:
         change = change.where(or_(false(), *(_TABLE.c.version == each for each in allowed)))
