@@ -113,7 +113,7 @@ def test_authorize_button_finds_sign_in_behind_any_prefix(tmp_path: Path) -> Non
     names = [name for parts in app.openapi()["components"].values() for name in parts]
     assert [name for name in names if not re.fullmatch(r"[a-zA-Z0-9._-]+", name)] == []
     kinds = app.openapi()["paths"]["/team/a/keys/"]["get"]["security"]
-    assert kinds == [{"APIKey": []}, {"Sign-in-team-a": []}]
+    assert kinds == [{"APIKey": []}, {"Sign-in-team.a": []}]
 
 
 def test_bodies_have_examples(api: dict[str, Any]) -> None:

@@ -220,7 +220,8 @@ class Bearer(HTTPBearer):
             prefix: of the install.
             path: of the address at which people reach its application, `""` or `/api`.
         """
-        word = re.sub(r"[^A-Za-z0-9._]+", "-", prefix).strip("-")  # what a key of OpenAPI's components may have
+        # What a key of OpenAPI's components may have, and another for /team/a than for /team-a.
+        word = re.sub(r"[^A-Za-z0-9._-]", "_", prefix.strip("/").replace("/", "."))
         return OAuth2PasswordBearer(
             f"{path}{prefix}/auth/login",
             scheme_name=f"Sign-in-{word}".strip("-"),

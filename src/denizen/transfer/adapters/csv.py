@@ -178,7 +178,7 @@ class CsvReader:
     A row that is broken is told, and reading goes on at the line behind the one it began on.
 
     Args:
-        ignore_unknown: leave out columns that accounts do not have, instead of refusing the file.
+        ignore_unknown: leave out columns that accounts do not have, and members of `profile`, instead of refusing.
         renamed: names of columns, in any case, with ours in their place; an empty one leaves the column out.
         needed: the columns of which the file has to have one.
         columns: that accounts have.
@@ -246,6 +246,8 @@ class CsvReader:
             return Row(number, ColumnsSurplus("This row has a value in a column without a name."))
         try:
             values = {name: convert(cells[index]) for index, name, convert in self._plan if cells[index]}
+            if self._ignore_unknown and (own := values.get("profile")):
+                values["profile"] = {name: value for name, value in own.items() if f"{OWN}{name}" in self._columns}
             if self._has_own:
                 values = gather_own(values)
         except (RowRefused, ProfileInvalid) as error:
