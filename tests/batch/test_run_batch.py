@@ -239,6 +239,16 @@ async def test_thousand_at_once_are_found_by_name_afterwards(
             )
 
 
+async def test_refusals_among_many_cost_nobody_else(admin: AsyncClient, send: Send) -> None:
+    """By then PostgreSQL has the statements prepared, and a savepoint that is undone may take that back."""
+    first, others = [create(f"first{number}") for number in range(8)], [create(f"other{number}") for number in range(4)]
+
+    answer = await send(*first, create("first0"), *others, create("first1"), create("last"))
+
+    assert codes(answer) == [201] * 8 + ["email_taken"] + [201] * 4 + ["email_taken", 201]
+    assert len(await names(admin)) == 13
+
+
 async def test_one_operation_more_costs_few_statements(accounts: Accounts, make_user: MakeUser, send: Send) -> None:
     """A savepoint around it, what it does, and what the audit has of it: whatever rooms of ours listen."""
     user, other = await make_user(), await make_user()
