@@ -27,6 +27,9 @@ LAST = 1
 SUSPENDED = LAST + 2
 """His sign-ins end, and what was sent to him opens nothing."""
 
+LETTER = 1
+"""Where to write to him."""
+
 REFERENCES = 1
 """Whether a foreign key of a host waits for the commit, and would refuse what was done by then."""
 
@@ -56,7 +59,7 @@ COUNTS: list[tuple[str, str, dict[str, Any] | None, int, int]] = [
     ("PATCH", "/users/{ada}", {"username": "lovelace"}, 200, RECOGNISE + GUARD + BEFORE + SAVEPOINT + 1),
     ("PATCH", "/users/{ada}", {"username": "eve"}, 409, RECOGNISE + GUARD + BEFORE + SAVEPOINT + 1 + 1),
     ("PATCH", "/users/{ada}", {}, 200, RECOGNISE + GUARD + BEFORE),
-    ("POST", "/users/{ada}/suspend", {"reason": "?"}, 200, RECOGNISE + GUARD + 1 + SUSPENDED),
+    ("POST", "/users/{ada}/suspend", {"reason": "?"}, 200, RECOGNISE + GUARD + BEFORE + 1 + SUSPENDED + LETTER),
     ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1 + 1),
     ("POST", "/users/{ada}/unsuspend", None, 200, RECOGNISE + GUARD + 1),
     (
