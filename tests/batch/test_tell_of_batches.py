@@ -120,12 +120,8 @@ async def test_what_was_noted_of_a_refused_operation_goes_with_it_and_nothing_el
     make_user: MakeUser, send: Send, ground: Ground, accounts: Accounts, hooked: bool
 ) -> None:
     """The notes wait in the session, and are written when somebody else's savepoint begins."""
-    if hooked:
-
-        @accounts.on(UserDeleted)
-        async def hear(db: AsyncSession, event: UserDeleted) -> None:
-            """What a host does is not known: savepoints are SQLAlchemy's then."""
-
+    assert accounts.hooked, "what a host does is not known: savepoints are SQLAlchemy's then"
+    accounts.hooked = hooked
     users = [await make_user() for _ in range(3)]
     ground.refused = UserCreated
 

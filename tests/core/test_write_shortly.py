@@ -271,13 +271,34 @@ async def test_prepared_statements_outlive_what_drops_them(database: Database) -
     await own.close()
 
 
+_HELD = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'denizen_%'")
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_rollbacks_leave_no_statements_behind(database: Database) -> None:
+    """A server keeps what nobody closes for as long as the connection lives, some kilobytes each."""
+    own = Database(database.url, DatabaseOptions(pool_size=1, prepare_threshold=0))
+    for _ in range(20):
+        with pytest.raises(KeyError):
+            async with own.write.begin() as db:
+                await run(db, COUNT)
+                raise KeyError
+        async with own.write.begin() as db:
+            await run(db, COUNT)
+            await (await db.connection()).exec_driver_sql("SAVEPOINT here")
+            await run(db, COUNT)
+            await (await db.connection()).exec_driver_sql("ROLLBACK TO SAVEPOINT here")
+            await run(db, COUNT)
+            assert await db.scalar(_HELD) in {0, 1}
+    await own.close()
+
+
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 async def test_a_connection_keeps_so_many_statements_and_no_more(database: Database) -> None:
     own = Database(database.url, DatabaseOptions(pool_size=1, prepare_threshold=0))
-    held = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'denizen_%'")
     async with own.write.begin() as db:
         for number in range(MOST_NAMES + 20):
             await run(db, Statement(select(NOTES.c.number, literal_column(str(number)))))
-        assert await db.scalar(held) in range(MOST_NAMES - 1, MOST_NAMES + 2)
+        assert await db.scalar(_HELD) in range(MOST_NAMES - 1, MOST_NAMES + 2)
         assert await run(db, Statement(select(NOTES.c.number, literal_column("0")))) == []
     await own.close()

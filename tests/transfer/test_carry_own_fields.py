@@ -307,10 +307,11 @@ async def test_fields_that_are_no_more_are_left_out_where_the_unknown_is_ignored
     try:
         (refused,) = await bring(later, exported, form="ndjson", mode="upsert")
         (updated,) = await bring(later, exported, form="ndjson", mode="upsert", ignore_unknown=True)
-        cell = 'username,profile\nada,"{""department"": ""sales"", ""level"": 4}"\n'
-        (by_cell,) = await bring(later, cell, mode="upsert", ignore_unknown=True)
+        cells = 'username,profile\nada,"{""department"": ""sales"", ""level"": 4}"\neve,[1]\n'
+        by_cell, no_object = await bring(later, cells, mode="upsert", ignore_unknown=True)
 
         assert (refused.code, updated.outcome, by_cell.outcome) == ("profile_invalid", "updated", "updated")
+        assert no_object.code == "type_invalid"
         assert await profiles(later) == {"ada": {"level": 4}}
     finally:
         await later.close()

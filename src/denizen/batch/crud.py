@@ -45,13 +45,13 @@ async def savepoint(db: AsyncSession) -> AsyncIterator[None]:
     known = set(db.sync_session.identity_map.values())
     try:
         yield
+        await run(db, _RELEASE)  # and on PostgreSQL what was put off: it belongs to this act, and fails with it
     except Exception:
         for each in {*db.sync_session.new, *db.sync_session.identity_map.values()} - known:
             db.expunge(each)
         await (await db.connection()).exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
         await run(db, _RELEASE)
         raise
-    await run(db, _RELEASE)  # now: what was put off belongs to this act, and fails with it
 
 
 @asynccontextmanager

@@ -73,7 +73,7 @@ class Accounts:
         sign_up_limits: how often one address, and everybody together, may sign up without credentials.
         authenticators: recognise callers, in order.
         listeners: told every event.
-        hooked: whether a host's own function is one of them; what that does in a transaction, nobody knows.
+        hooked: whether some function of a host's is one of them; what that does in a transaction, nobody knows.
         afterthoughts: told of a kind of events once they are committed; see `after`.
         telling: those that are being told just now.
         guards: may refuse a change of somebody else's account.

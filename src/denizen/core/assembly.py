@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from denizen.core.accounts import Accounts, utc_now
 from denizen.core.database import Database
+from denizen.core.events import Listener
 from denizen.core.feature import Feature
 from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
 from denizen.core.options import DatabaseOptions
@@ -69,6 +70,7 @@ def assemble_as(
         sign_up_limits=(_limit(settings.signup_rate_per_address), _limit(settings.signup_rate_total)),
         authenticators=tuple(each for feature in features for each in feature.authenticators),
         listeners=tuple(each for feature in features for each in feature.listeners),
+        hooked=any(not _is_ours(each) for feature in features for each in feature.listeners),
         guards=tuple(each for feature in features for each in feature.guards),
         refusals=tuple(each for feature in features for each in feature.refusals),
         user_finder=next((feature.user_finder for feature in features if feature.user_finder is not None), None),
@@ -79,6 +81,10 @@ def assemble_as(
         prefix=prefix,
         clock=clock,
     )
+
+
+def _is_ours(listener: Listener) -> bool:
+    return getattr(listener, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
 
 
 def find_profile(settings: Settings, model: type[BaseModel] | None = None) -> Profile | None:

@@ -220,13 +220,17 @@ class Bearer(HTTPBearer):
             prefix: of the install.
             path: of the address at which people reach its application, `""` or `/api`.
         """
-        # What a key of OpenAPI's components may have, and another for /team/a than for /team-a.
-        word = re.sub(r"[^A-Za-z0-9._-]", "_", prefix.strip("/").replace("/", "."))
+        # Of what a key of OpenAPI's components may have, and for each prefix another.
+        word = re.sub(r"[^A-Za-z0-9-]", _escaped, prefix.strip("/"))
         return OAuth2PasswordBearer(
             f"{path}{prefix}/auth/login",
-            scheme_name=f"Sign-in-{word}".strip("-"),
+            scheme_name=f"Sign-in-{word}" if word else "Sign-in",
             description="The token of a sign-in, `dzs_...`, by username or e-mail address, and password.",
         )
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "." if found[0] == "/" else f"_{ord(found[0]):x}_"
 
 
 _ABOUT_KEYS = (

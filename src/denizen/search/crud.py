@@ -379,7 +379,8 @@ async def delete_orphans(db: AsyncSession) -> None:
 
 async def create_extension(db: AsyncSession) -> None:
     """Make the extension on PostgreSQL, where the role may, and wait for whoever builds an index of the table now."""
-    for statement in (ON_POSTGRESQL[0], WHAT_IS_BUILT):
+    # For as long as the transaction may take: who builds one is waited for, not given up on.
+    for statement in ("SET LOCAL lock_timeout = 0", ON_POSTGRESQL[0], WHAT_IS_BUILT):
         await db.execute(text(statement))
 
 

@@ -246,7 +246,7 @@ class CsvReader:
             return Row(number, ColumnsSurplus("This row has a value in a column without a name."))
         try:
             values = {name: convert(cells[index]) for index, name, convert in self._plan if cells[index]}
-            if self._ignore_unknown and (own := values.get("profile")):
+            if self._ignore_unknown and isinstance(own := values.get("profile"), dict):
                 values["profile"] = {name: value for name, value in own.items() if f"{OWN}{name}" in self._columns}
             if self._has_own:
                 values = gather_own(values)
