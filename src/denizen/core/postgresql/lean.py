@@ -95,8 +95,8 @@ class LeanConnection(AsyncConnection[Any]):
         self._later.clear()
 
     def forget(self) -> None:
-        """Prepare everything anew: psycopg may have dropped all that was prepared, under its names and ours. What it left
-        is closed with the next statements, or each rollback would leave some more on the server.
+        """Prepare everything anew: psycopg may have dropped all that was prepared, under its names and ours. What it
+        left is closed with the next statements, or each rollback would leave some more on the server.
         """
         self._stale.extend(self._names.values())
         self._names.clear()
