@@ -12,7 +12,7 @@ Statements are prepared under names of our own. psycopg drops all names of a con
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -22,7 +22,7 @@ from psycopg import AsyncConnection, abc, capabilities, pq
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.generators import execute, fetch_many, pipeline_communicate
+from psycopg.generators import execute, fetch_many, send
 
 from denizen.core.statements import Row
 
@@ -160,18 +160,27 @@ class LeanConnection(AsyncConnection[Any]):
         return results
 
     def _together(self, batch: _Batch) -> PQGen[list[pq.abc.PGresult]]:
-        """Send all, then take all answers; the last one is that of the synchronisation."""
-        count = len(batch.commands) + 1
+        """Send all, then take all answers; after them comes that of the synchronisation.
+
+        libpq keeps what it is given until then, but for every 64 KiB, and so does this: psycopg's own way
+        (`pipeline_communicate`) writes each command to the socket by itself, and wakes the server for each.
+        """
         self.pgconn.enter_pipeline_mode()
         try:
-            found = yield from pipeline_communicate(self.pgconn, deque([*batch.commands, self.pgconn.pipeline_sync]))
-            while len(found) < count:
-                found.append((yield from fetch_many(self.pgconn)))
+            for command in batch.commands:
+                command()
+            self.pgconn.pipeline_sync()
+            yield from send(self.pgconn)
+            found: list[pq.abc.PGresult] = []
+            for _ in batch.commands:
+                results = yield from fetch_many(self.pgconn)
+                found.append(results[-1])
+            yield from fetch_many(self.pgconn)
             self.pgconn.exit_pipeline_mode()
         except BaseException:
             self.pgconn.finish()  # nobody knows which answers are still to come
             raise
-        return [results[-1] for results in found[:-1]]
+        return found
 
     def _add(
         self, batch: _Batch, step: Step, transformer: abc.Transformer, *, prepare: bool | None, wanted: bool
