@@ -11,7 +11,7 @@ from httpx import ASGITransport, AsyncClient, Response
 
 from denizen.app import create_app
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.settings import Settings
 from tests.conftest import BASE_URL, PATIENT
 

@@ -17,7 +17,7 @@ from denizen.core.deps import installs_of
 from denizen.core.errors import Conflict
 from denizen.core.events import Event
 from denizen.core.feature import Feature
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.settings import Settings
 from denizen.users.events import UserCreated, UserDeleted, UserUpdated

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.directory import service as directory
 from denizen.directory.service import ChangeOfMany
 from denizen.features import FEATURES

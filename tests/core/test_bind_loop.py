@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, select
 from denizen.app import create_app
 from denizen.core.database import Database
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.statements import Statement
 from denizen.settings import Settings
 from tests.core.ground import METADATA, NOTES, note, noted

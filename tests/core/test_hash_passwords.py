@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -181,10 +182,70 @@ def test_a_hash_that_could_stop_the_server_is_not_computed(asked: str) -> None:
     assert time.perf_counter() - began < 2
 
 
-def test_other_kinds_of_argon2_are_read() -> None:
-    for kind in ("i", "d", "id"):
-        foreign = PasswordHasher(time_cost=2, memory_cost=256, parallelism=2, type=Type[kind.upper()]).hash("password")
-        assert LIGHT.verify("password", foreign)
+@pytest.mark.parametrize("kind", Type)
+@pytest.mark.parametrize(("lanes", "salt", "output"), [(1, 16, 32), (2, 16, 32), (1, 8, 32), (1, 32, 64), (1, 16, 4)])
+def test_hashes_of_other_systems_fit_their_password_alone(kind: Type, lanes: int, salt: int, output: int) -> None:
+    other = PasswordHasher(2, 256, lanes, output, salt, type=kind)
+    foreign = other.hash("password")
+
+    assert LIGHT.reads(foreign)
+    assert LIGHT.verify("password", foreign)
+    assert not LIGHT.verify("Password", foreign)
+
+
+def test_a_hash_of_the_version_before_is_read() -> None:
+    # Of the reference implementation's own tests (`argon2 v=16`, p=1): it says no version.
+    old = "$argon2i$m=256,t=2,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY"
+
+    assert LIGHT.verify("password", old)
+    assert not LIGHT.verify("passwort", old)
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40), st.integers(8, 300), st.integers(1, 3))
+def test_other_systems_read_what_is_made_here(password: str, memory: int, passes: int) -> None:
+    hasher = Argon2Hasher(memory=memory, passes=passes)
+    encoded = hasher.hash(password)
+
+    assert PasswordHasher().verify(encoded, normalise(password).encode("utf-8", "surrogatepass"))
+    assert not hasher.needs_rehash(encoded)
+
+
+@given(st.data())
+def test_a_damaged_hash_fits_no_password_and_breaks_nothing(data: st.DataObject) -> None:
+    whole = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$9Jw0uVGz4bVnQxS2nYvYxkYyM2v0n0Y1vQw3n3r3xkE"
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:at] + data.draw(st.sampled_from(["", "$", "=", "A", "-", "9", "\0", "é"])) + whole[at + 1 :]
+
+    assert not LIGHT.verify("password", damaged)
+
+
+def test_a_hash_written_in_another_way_than_it_would_be_is_refused() -> None:
+    encoded = LIGHT.hash("password")
+    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".index(encoded[-1])
+    same_bits = encoded[:-1] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[last + 1]
+
+    assert LIGHT.verify("password", encoded)
+    for other in (same_bits, encoded + "=", encoded + "\n", encoded + " "):
+        assert not LIGHT.verify("password", other)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's limit on memory is another one elsewhere")
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_without_memory_nobody_is_told_that_the_password_is_wrong(lanes: int) -> None:
+    foreign = PasswordHasher(time_cost=1, memory_cost=60_000, parallelism=lanes).hash("password")
+    program = f"""
+import resource
+from denizen.core.hashers import Argon2Hasher, HashingBusy
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (24 << 20),) * 2)
+try:
+    print(Argon2Hasher().verify("password", {foreign!r}))
+except HashingBusy as busy:
+    print(busy.code, busy.retry_after)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert found.stdout == "hashing_busy 1\n"
 
 
 @pytest.mark.parametrize("hasher", [LIGHT, NullHasher()])

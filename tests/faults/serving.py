@@ -21,7 +21,7 @@ import psutil
 
 from denizen.core.assembly import assemble
 from denizen.core.auth import Scope
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.keys.service import issue_key
 from denizen.settings import PREFIX, Settings

@@ -17,7 +17,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.database import Database
 from denizen.core.deps import Db, installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.settings import Settings
 from denizen.users.models import User
 from tests.conftest import BASE_URL, PATIENT, Clock, MakeKey, MakeUser

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from denizen import Accounts, Scope, install, remote
 from denizen.app import create_app
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.elsewhere.home import RemoteHome
 from denizen.keys.service import issue_key
 from denizen.testing import Clock, FakeHome, FakePerson, SignedIn, make_person

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from denizen import Accounts, Settings, remote
 from denizen.app import create_app
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.elsewhere.home import RemoteHome
 from denizen.refresh.service import issue_tokens
 from denizen.testing import Clock, SignedIn, make_person

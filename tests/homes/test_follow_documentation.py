@@ -18,7 +18,7 @@ import uvicorn
 from denizen import Settings
 from denizen.app import create_app
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.testing import make_person
 from tests.homes.conftest import SERVICE, issue
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.migrations import runner
 from denizen.settings import Settings
 from tests.conftest import BASE_URL, SECRET

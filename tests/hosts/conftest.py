@@ -14,7 +14,7 @@ from httpx import ASGITransport, AsyncClient
 
 from denizen import Accounts, Installed, Scope, Settings, install
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.keys.service import issue_key
 from tests.conftest import BASE_URL, SECRET
 

@@ -28,7 +28,7 @@ from denizen import (
 from denizen.core.database import Database
 from denizen.core.events import Event
 from denizen.core.feature import Feature
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.users.errors import UserInUse
 from tests.hosts.conftest import MakeSettings

@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from denizen import Accounts, CurrentCaller, Db, EmailTaken, Here, ReadDb, Settings, User, create_account, install
 from denizen.app import create_app
 from denizen.core.failures import RowRefused
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.migrations.errors import SchemaNotReady
 from denizen.settings import SettingsError
 from tests.conftest import MakeKey

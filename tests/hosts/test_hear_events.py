@@ -37,7 +37,7 @@ from denizen import (
     install,
 )
 from denizen.core.database import Database
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.sessions.service import open_session
 from tests.hosts.conftest import issue
 

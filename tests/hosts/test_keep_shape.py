@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from httpx import ASGITransport, AsyncClient, Response
 
 from denizen import Settings, install
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from tests.conftest import BASE_URL
 from tests.hosts.conftest import issue, reach
 

@@ -29,7 +29,7 @@ from denizen import (
 from denizen.app import create_app
 from denizen.core.deps import installs_of
 from denizen.core.errors import DenizenError
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from tests.hosts.conftest import MakeSettings, issue, reach
 
 ADA = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery"}

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen import Accounts, Caller, Dependencies, Scope, User, create_account, install
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from tests.hosts.conftest import MakeSettings, issue, reach
 
 of_staff = Dependencies("/staff/")

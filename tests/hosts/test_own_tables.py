@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, backref, mapped_column, relationship, selectinload
 
 from denizen import Accounts, Settings, User, create_account, install
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.users.states import erase_due
 from tests.conftest import Clock
 from tests.hosts.conftest import issue

@@ -31,7 +31,7 @@ from denizen import (
     restore_user,
     suspend_user,
 )
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.ids import new_id
 from denizen.migrations import runner
 from denizen.migrations.errors import SchemaNotReady

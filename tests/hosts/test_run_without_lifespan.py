@@ -19,7 +19,7 @@ from denizen.core.assembly import assemble
 from denizen.core.database import Database
 from denizen.core.deps import installs_of
 from denizen.core.feature import Feature, Job
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.keys.models import Key
 from denizen.migrations import runner

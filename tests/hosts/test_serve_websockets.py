@@ -23,7 +23,7 @@ from denizen import (
     install,
     requires,
 )
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.testing import faked
 from tests.conftest import BASE_URL
 from tests.hosts.conftest import MakeSettings, connect, texts

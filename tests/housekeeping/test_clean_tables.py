@@ -14,7 +14,7 @@ from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.base import Base
 from denizen.core.feature import Cleaner
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.migrations import models
 from denizen.settings import Settings

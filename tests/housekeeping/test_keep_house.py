@@ -18,7 +18,7 @@ from denizen.core.accounts import Accounts, utc_now
 from denizen.core.assembly import assemble
 from denizen.core.errors import Unavailable
 from denizen.core.feature import Cleaner
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.ids import new_id
 from denizen.features import FEATURES
 from denizen.housekeeping import service

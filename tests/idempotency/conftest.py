@@ -13,7 +13,7 @@ from sqlalchemy import select
 from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.idempotency.models import KeptAnswer
 from denizen.settings import Settings
 from tests.conftest import BASE_URL, PATIENT, Clock

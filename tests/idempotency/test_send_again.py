@@ -13,7 +13,7 @@ from sqlalchemy import text
 from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.housekeeping import service as housekeeping
 from denizen.idempotency import service
 from denizen.idempotency.errors import IdempotencyKeyInFlight

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.features import FEATURES
 from denizen.mail import crud, service
 from denizen.mail.models import Mail

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.mail import crud, service
 from denizen.mail.batches import send_due
 from denizen.mail.errors import MailServerMissing

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
-from denizen.core.hashing import Lane, NullHasher
+from denizen.core.hashers import NullHasher
+from denizen.core.hashing import Lane
 from denizen.housekeeping.service import clean_all
 from denizen.metrics.service import SECONDS
 from denizen.settings import Settings

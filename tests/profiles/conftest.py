@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from denizen.app import create_app
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.settings import Settings
 from tests.conftest import Clock
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.onetime.service import issue
 from denizen.settings import Settings
 from denizen.signup.schemas import SignUpConfirm

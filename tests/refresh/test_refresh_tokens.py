@@ -15,7 +15,7 @@ from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.deps import installs_of
 from denizen.core.events import Event
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.tokens import new_token
 from denizen.refresh.events import RefreshReused
 from denizen.refresh.models import RefreshToken

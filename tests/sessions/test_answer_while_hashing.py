@@ -9,7 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
-from denizen.core.hashing import Argon2Hasher
+from denizen.core.hashers import Argon2Hasher
 from tests.conftest import PATIENT, MakeUser
 from tests.sessions.conftest import bearer, login
 

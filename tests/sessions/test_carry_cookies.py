@@ -17,7 +17,7 @@ from denizen import erase_user
 from denizen.app import install
 from denizen.core.accounts import Accounts
 from denizen.core.events import Event
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.sessions.events import SessionsEnded
 from denizen.settings import Settings
 from tests.conftest import MakeKey, MakeUser

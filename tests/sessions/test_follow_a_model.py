@@ -30,7 +30,7 @@ from sqlalchemy import select
 from denizen.app import create_app
 from denizen.core.auth import Scope
 from denizen.core.deps import installs_of
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.keys.service import issue_key
 from denizen.mail.models import Mail
 from denizen.settings import Settings

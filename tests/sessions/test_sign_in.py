@@ -13,7 +13,7 @@ from httpx import AsyncClient
 from sqlalchemy import select, update
 
 from denizen.core.accounts import Accounts
-from denizen.core.hashing import Argon2Hasher, NullHasher
+from denizen.core.hashers import Argon2Hasher, NullHasher
 from denizen.sessions import crud
 from denizen.sessions.models import Session
 from denizen.users.models import User

@@ -15,7 +15,7 @@ from httpx import AsyncClient
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.ids import new_id
 from denizen.features import FEATURES
 from denizen.settings import Settings

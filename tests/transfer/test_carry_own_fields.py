@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.profile_sources import profile_of_model
 from denizen.directory.schemas import UserFilter
 from denizen.settings import Settings

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.identifiers import identify
 from denizen.core.ids import new_id
 from denizen.core.types import format_utc

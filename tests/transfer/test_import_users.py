@@ -14,7 +14,7 @@ from sqlalchemy import text, update
 from denizen.core.accounts import Accounts
 from denizen.core.errors import Unavailable
 from denizen.core.events import Event
-from denizen.core.hashing import Argon2Hasher
+from denizen.core.hashers import Argon2Hasher
 from denizen.core.ids import new_id, new_ids
 from denizen.transfer.adapters.formats import make_reader
 from denizen.transfer.errors import ColumnUnknown

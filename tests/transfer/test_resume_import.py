@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.ids import new_id
 from denizen.housekeeping import service as housekeeping
 from denizen.jobs import crud

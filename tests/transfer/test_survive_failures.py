@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text, update
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
 from denizen.core.errors import StorageFull, Unavailable
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.jobs import service as jobs
 from denizen.jobs.models import Job
 from denizen.migrations import runner

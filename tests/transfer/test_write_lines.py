@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 
 from denizen.core.accounts import Accounts
 from denizen.core.assembly import assemble
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.core.ids import new_id
 from denizen.core.profile_sources import profile_of_model
 from denizen.core.types import write_json

@@ -10,7 +10,8 @@ from denizen.app import create_app
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Scope
 from denizen.core.deps import installs_of
-from denizen.core.hashing import Lane, NullHasher
+from denizen.core.hashers import NullHasher
+from denizen.core.hashing import Lane
 from denizen.settings import Settings
 from denizen.users import crud
 from tests.conftest import BASE_URL, PATIENT, Clock, MakeKey, MakeUser

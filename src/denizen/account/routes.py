@@ -30,7 +30,7 @@ from denizen.core.auth import (
 from denizen.core.cookies import CsrfFailed
 from denizen.core.deps import Db, Here, Now, OptionalCaller
 from denizen.core.errors import TooMany
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.identifiers import EmailInvalid
 from denizen.core.ids import parse_id
 from denizen.core.passwords import PasswordCommon, PasswordContextual, PasswordTooLong, PasswordTooShort

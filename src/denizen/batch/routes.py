@@ -12,7 +12,7 @@ from denizen.batch.service import Outcome
 from denizen.core.auth import CredentialsInvalid, CredentialsMissing, ScopeMissing
 from denizen.core.deps import CanWriteUsers, Here
 from denizen.core.errors import Invalid, StorageFull, Unavailable, UnknownParameter
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.problems import invalid, responses, status_of
 from denizen.core.routing import Router
 from denizen.idempotency.deps import REFUSALS, REPLAYED, Once

@@ -47,7 +47,7 @@ _CODES: Final = {
     "not_while_impersonating beyond_caller",
     "denizen.core.errors": "invalid body_too_large malformed_body unsupported_media_type unknown_parameter "
     "repeated_parameter unauthorized forbidden not_found conflict stale too_many_requests unavailable storage_full",
-    "denizen.core.hashing": "hashing_busy",
+    "denizen.core.hashers": "hashing_busy",
     "denizen.core.identifiers": "email_invalid username_invalid identity_missing",
     "denizen.core.paging": "cursor_invalid",
     "denizen.core.passwords": "password_refused password_too_short password_too_long password_common "

@@ -12,7 +12,8 @@ from denizen.core.accounts import Accounts, utc_now
 from denizen.core.database import Database
 from denizen.core.events import Listener
 from denizen.core.feature import Feature
-from denizen.core.hashing import Argon2Hasher, Hasher, HashPool
+from denizen.core.hashers import Argon2Hasher, Hasher
+from denizen.core.hashing import HashPool
 from denizen.core.options import DatabaseOptions
 from denizen.core.paging import CursorSigner
 from denizen.core.passwords import PasswordPolicy

@@ -1,33 +1,25 @@
 """Hashing passwords without holding anybody up.
 
-A hash takes 30 ms of one core and 19 MiB, on purpose. It runs on a few threads of its own, at low priority, behind a
-bounded queue; the event loop only waits.
+A hash takes some 20 ms of one core and 19 MiB, on purpose. It runs on a few threads of its own, at low priority,
+behind a bounded queue; the event loop only waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import ctypes
 import enum
-import hashlib
 import math
 import os
-import secrets
 import sys
 import threading
 import time
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, TypeVar, cast
 
-from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
-from argon2.low_level import error_to_str
-
-from denizen.core.errors import Unavailable
+from denizen.core.hashers import Hasher, HashingBusy
 
 _R = TypeVar("_R")
 
@@ -36,157 +28,6 @@ _MAX_RETRY_AFTER: Final = 30
 _FIRST_GUESS_SECONDS: Final = 0.05
 _IDLE_SECONDS: Final = 1.0
 _PATIENCE: Final = 5
-_MAX_PASSES: Final = 8
-_MAX_LANES: Final = 16
-_NO_MEMORY: Final = error_to_str(-22)
-"""What libargon2 says for ARGON2_MEMORY_ALLOCATION_ERROR."""
-
-
-class HashingBusy(Unavailable):
-    """Too many passwords wait to be hashed, or there is no memory for one more."""
-
-    code = "hashing_busy"
-    title = "Too many sign-ins and sign-ups at once"
-
-
-def normalise(password: str) -> str:
-    """Return the one form of a password however it was typed: NFC, and every kind of space a plain one.
-
-    Source: the OpaqueString profile of RFC 8265 section 4.2.2, without its refusals: those are the policy's matter.
-    """
-    if password.isascii():
-        return password
-    spaced = "".join(" " if unicodedata.category(each) == "Zs" else each for each in password)
-    return unicodedata.normalize("NFC", spaced)
-
-
-class Hasher(Protocol):
-    """One way to hash passwords. Slow on purpose, thread-safe, and it releases the GIL.
-
-    Any string is a password here: NUL, lone surrogates and megabytes included. Both methods that compute raise
-    HashingBusy when there is no memory to do so, and nothing else.
-    """
-
-    def hash(self, password: str) -> str:
-        """Return the encoded hash of `password` with a new salt, in ASCII."""
-        ...
-
-    def verify(self, password: str, encoded: str) -> bool:
-        """Tell whether `encoded` was made of `password`; False for what this hasher cannot read."""
-        ...
-
-    def reads(self, encoded: str) -> bool:
-        """Tell whether a password can be checked against `encoded`, without checking one."""
-        ...
-
-    def needs_rehash(self, encoded: str) -> bool:
-        """Tell whether `encoded` was made with other effort than a hash made today."""
-        ...
-
-    def dummy(self) -> str:
-        """Return a hash that no password fits and that takes as long to verify as one made today."""
-        ...
-
-
-class Argon2Hasher:
-    """argon2id. The parameters stand in the hash itself, so that they can be raised at the next sign-in.
-
-    Args:
-        memory: KiB for one hash.
-        passes: over that memory.
-        lanes: degree of parallelism.
-        max_memory: KiB that a hash from elsewhere may ask for when it is verified. One that asks for more, or for
-            more than 8 passes over so much or 16 lanes, fits no password: it could stop the server.
-
-    Source: the OWASP Password Storage Cheat Sheet for the defaults.
-    """
-
-    def __init__(self, *, memory: int = 19_456, passes: int = 2, lanes: int = 1, max_memory: int = 65_536) -> None:
-        self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory, parallelism=lanes)
-        self._max_memory = max(memory, max_memory)
-        self._max_work = max(memory * passes, self._max_memory * _MAX_PASSES)
-        self._max_lanes = max(lanes, _MAX_LANES)
-
-    def hash(self, password: str) -> str:
-        """Hash the normalised form."""
-        try:
-            return self._argon2.hash(_encode(normalise(password)))
-        except HashingError as error:
-            raise HashingBusy("There is no memory to hash a password.", retry_after=1) from error
-
-    def verify(self, password: str, encoded: str) -> bool:
-        """Try the normalised form and, where it differs, the one typed: other systems hash that."""
-        if not self.reads(encoded):
-            return False
-        normal = normalise(password)
-        return self._fits(normal, encoded) or (normal != password and self._fits(password, encoded))
-
-    def needs_rehash(self, encoded: str) -> bool:
-        """Compare all parameters, lengths of salt and output included."""
-        try:
-            return self._argon2.check_needs_rehash(encoded)
-        except (InvalidHashError, ValueError):
-            return True
-
-    def dummy(self) -> str:
-        """Put random bytes where salt and output belong."""
-        made = self._argon2
-        salt, output = (
-            base64.b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
-            for length in (made.salt_len, made.hash_len)
-        )
-        return f"$argon2id$v=19$m={made.memory_cost},t={made.time_cost},p={made.parallelism}${salt}${output}"
-
-    def reads(self, encoded: str) -> bool:
-        """Tell whether it is an argon2 hash in the PHC format that does not cost too much."""
-        try:
-            asked = extract_parameters(encoded)
-        except (InvalidHashError, ValueError):
-            return False
-        return (
-            encoded.isascii()
-            and asked.memory_cost <= self._max_memory
-            and asked.memory_cost * asked.time_cost <= self._max_work
-            and asked.parallelism <= self._max_lanes
-        )
-
-    def _fits(self, password: str, encoded: str) -> bool:
-        try:
-            return self._argon2.verify(encoded, _encode(password))
-        except (VerifyMismatchError, InvalidHashError):
-            return False
-        except VerificationError as error:
-            if str(error) == _NO_MEMORY:
-                raise HashingBusy("There is no memory to check a password.", retry_after=1) from error
-            return False
-
-
-class NullHasher:
-    """No protection and no waiting: for tests. What it makes begins with `null$`."""
-
-    def hash(self, password: str) -> str:
-        """Hash the normalised form, once, without salt."""
-        return "null$" + hashlib.sha256(_encode(normalise(password))).hexdigest()
-
-    def verify(self, password: str, encoded: str) -> bool:
-        """Compare."""
-        return self.hash(password) == encoded
-
-    def reads(self, encoded: str) -> bool:
-        """Take its own, and argon2's, which tests import."""
-        return encoded.startswith("null$") or Argon2Hasher().reads(encoded)
-
-    def needs_rehash(self, encoded: str) -> bool:
-        """Keep only its own."""
-        return not encoded.startswith("null$")
-
-    def dummy(self) -> str:
-        """Return the mark alone."""
-        return "null$"
-
-
-def _encode(password: str) -> bytes:
-    return password.encode("utf-8", "surrogatepass")
 
 
 class Lane(enum.Enum):

@@ -16,7 +16,8 @@ from itertools import pairwise
 from typing import Final
 
 from denizen.core.errors import Invalid
-from denizen.core.hashing import Argon2Hasher, Hasher, HashingBusy, HashPool, Lane, NullHasher, normalise
+from denizen.core.hashers import Argon2Hasher, Hasher, HashingBusy, NullHasher, normalise
+from denizen.core.hashing import HashPool, Lane
 from denizen.core.text import is_storable
 
 __all__ = [

@@ -7,7 +7,7 @@ from fastapi import Query, Request, Response
 from denizen.core.cookies import CookieRefused, CsrfFailed
 from denizen.core.deps import Db, Here, Now
 from denizen.core.errors import StorageFull
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.passwords import PASSWORD
 from denizen.core.problems import ANY, responses

@@ -12,7 +12,7 @@ from denizen.core.auth import (
 from denizen.core.cookies import CookieRefused, CsrfFailed, takes_cookies
 from denizen.core.deps import Db, Here, Now, Reads
 from denizen.core.errors import RepeatedParameter
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.paging import NEXT_PAGE, CursorInvalid, next_page
 from denizen.core.passwords import PASSWORD

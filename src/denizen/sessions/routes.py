@@ -28,7 +28,7 @@ from denizen.core.cookies import (
 )
 from denizen.core.deps import Db, Here, Now, Reads
 from denizen.core.errors import TooMany
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.ids import parse_id
 from denizen.core.problems import ANY, WRITING, responses
 from denizen.core.routing import Router, with_forms

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from denizen.core.accounts import Accounts
 from denizen.core.auth import Caller, CredentialsInvalid
 from denizen.core.events import guard, record
-from denizen.core.hashing import HashingBusy, Lane
+from denizen.core.hashers import HashingBusy
+from denizen.core.hashing import Lane
 from denizen.core.ids import new_id
 from denizen.core.origin import current_origin
 from denizen.core.tokens import digest, looks_like, new_token

@@ -6,7 +6,7 @@ from fastapi import Query, Request, Response
 
 from denizen.core.deps import Db, Here, Now
 from denizen.core.errors import TooMany
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.identifiers import EmailInvalid, UsernameInvalid
 from denizen.core.passwords import PASSWORD
 from denizen.core.problems import ANY, WRITING, responses

@@ -3,7 +3,7 @@
 Nothing here needs pytest; `denizen.testing.fixtures` is for those who have it.
 """
 
-from denizen.core.hashing import NullHasher
+from denizen.core.hashers import NullHasher
 from denizen.testing.clocks import Clock
 from denizen.testing.fakes import FakeHome, FakePerson, faked
 from denizen.testing.installs import Mailed, SignedIn, letters, make_person, make_settings

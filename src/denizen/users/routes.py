@@ -25,7 +25,7 @@ from denizen.core.auth import (
 from denizen.core.bounds import MAX_VERSION
 from denizen.core.deps import CurrentCaller, Db, Here, Now, OptionalCaller, Reads
 from denizen.core.errors import Invalid, TooMany, UnknownParameter
-from denizen.core.hashing import HashingBusy
+from denizen.core.hashers import HashingBusy
 from denizen.core.identifiers import EmailInvalid, IdentityMissing, UsernameInvalid
 from denizen.core.ids import parse_id
 from denizen.core.passwords import PASSWORD
