@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -84,6 +84,39 @@ async def stream_much() -> StreamingResponse:
             yield b"x" * 100_000
 
     return StreamingResponse(chunks())
+
+
+let_go = asyncio.Event()
+
+
+@router.get("/waits")
+async def stream_when_let_go() -> StreamingResponse:
+    async def chunks() -> AsyncIterator[bytes]:
+        await let_go.wait()
+        yield b"done"
+
+    return StreamingResponse(chunks())
+
+
+@router.post("/let-go")
+async def let_them_go() -> None:
+    let_go.set()
+
+
+@router.get("/breaks")
+async def break_in_the_body() -> StreamingResponse:
+    async def read() -> bytes:
+        raise RuntimeError("broken")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield await read()
+
+    return StreamingResponse(chunks())
+
+
+@router.get("/bytes")
+async def give_bytes(size: int) -> Response:
+    return Response(b"x" * size)
 
 
 @router.get("/pid")

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from denizen.core.outlet import Outlet
 from denizen.core.problems import document, new_request_id
 
 
@@ -110,23 +111,6 @@ HEAD_TOO_LARGE: Final = Refusal(431, "headers_too_large", "Headers too large", "
 TOO_SLOW: Final = Refusal(408, "request_timeout", "Request timeout", "The request did not arrive in time.")
 BUSY: Final = Refusal(503, "server_busy", "Temporarily unavailable", "Too many connections are open.", _RETRY)
 STOPPING: Final = Refusal(503, "server_stopping", "Temporarily unavailable", "The server is stopping.", _RETRY)
-
-
-class Outlet:
-    """What a request's cycle writes its answer to: the transport, but for how it is closed."""
-
-    __slots__ = ("_cycle", "_protocol", "is_closing", "write")
-
-    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
-        self._protocol = protocol
-        self._cycle = cycle
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-
-    def close(self) -> None:
-        """Close after the answer; not because the application raised when its answer was complete and reported."""
-        if not (self._cycle.response_complete and self._cycle.keep_alive):
-            self._protocol.close_politely()
 
 
 # Which part of a request the parser is in. Plain numbers: an Enum's members cost half a microsecond each on 3.11.
@@ -226,7 +210,8 @@ class Protocol(HttpToolsProtocol):
         self._body_fed = self._body_seen = 0
         self._body_since = self._heard
         self.headers = []  # trailers come after the application has judged the headers: they stay out of its sight
-        self.cycle.transport = Outlet(self, self.cycle)  # type: ignore[assignment]  # the part of one that it uses
+        self._outlet = Outlet(self.transport, self.cycle, self.loop, close=self.close_politely)
+        self.cycle.transport = self._outlet  # type: ignore[assignment]  # the part of one that it uses
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
@@ -296,6 +281,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if started:
+                self._outlet.flush()
                 self.transport.close()
             else:
                 self._write(refusal)
