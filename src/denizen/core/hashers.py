@@ -29,8 +29,8 @@ _VERSION: Final = 19
 _LEAST_OUTPUT: Final = 16
 _LEAST_MEMORY: Final = 8
 _KIB: Final = 1024
-_NO_MEMORY: Final = error_to_str(-22)
-"""What libargon2 says for ARGON2_MEMORY_ALLOCATION_ERROR."""
+_NO_ROOM: Final = frozenset(error_to_str(code) for code in (-22, -33))
+"""What libargon2 says for ARGON2_MEMORY_ALLOCATION_ERROR and ARGON2_THREAD_FAIL: it has a thread for each lane."""
 
 
 class HashingBusy(Unavailable):
@@ -92,6 +92,8 @@ class Argon2Hasher:
     """
 
     def __init__(self, *, memory: int = 19_456, passes: int = 2, max_memory: int = 65_536) -> None:
+        if memory < _LEAST_MEMORY or passes < 1:
+            raise ValueError(f"argon2id takes at least {_LEAST_MEMORY} KiB and one pass")
         self._made = Parameters(
             type=Type.ID,
             version=_VERSION,
@@ -143,12 +145,10 @@ class Argon2Hasher:
         return asked
 
     def _written(self, salt: bytes, output: bytes) -> str:
-        made = self._made
-        effort = f"m={made.memory_cost},t={made.time_cost},p={made.parallelism}"
-        return f"$argon2id$v={made.version}${effort}${_text(salt)}${_text(output)}"
+        return f"{_head(self._made)}{_text(salt)}${_text(output)}"
 
     def _fits(self, password: str, encoded: str, asked: Parameters) -> bool:
-        if not _is_computed_by_libsodium(asked):
+        if not _is_computed_by_libsodium(asked) or not encoded.startswith(_head(asked)):
             return self._fits_foreign(password, encoded)
         try:
             salt, output = (_bytes(part) for part in encoded.split("$")[-2:])
@@ -162,9 +162,14 @@ class Argon2Hasher:
         except (VerifyMismatchError, InvalidHashError):
             return False
         except VerificationError as error:
-            if str(error) == _NO_MEMORY:
+            if str(error) in _NO_ROOM:
                 raise _no_memory() from error
             return False
+
+
+def _head(made: Parameters) -> str:
+    """Write what stands before the salt. Numbers can be written in other ways too, which are for libargon2 to judge."""
+    return f"$argon2id$v={made.version}$m={made.memory_cost},t={made.time_cost},p={made.parallelism}$"
 
 
 def _parameters_of(encoded: str) -> Parameters | None:

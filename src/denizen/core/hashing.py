@@ -227,9 +227,8 @@ def _be_nice() -> None:
 
 
 def _give_back_memory() -> None:
-    """Hand the memory of past hashes back to the system, as far as the C library can (see `share_one_heap`).
-
-    Mapping it anew for each hash instead makes a hash take half as long again.
+    """Hand the memory of past hashes from elsewhere back to the system, as far as the C library can (see
+    `share_one_heap`). libsodium, which computes all others, maps and unmaps what it needs.
     """
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):

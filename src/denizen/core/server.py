@@ -277,7 +277,8 @@ def raise_file_limit(wanted: int) -> None:
 def share_one_heap() -> None:
     """Let all threads of this process take memory from one heap, so that what hashes leave behind can be given back.
 
-    glibc gives each thread a heap of its own and never trims those: 19 MiB for each thread that ever hashed a password.
+    glibc gives each thread a heap of its own and never trims those: up to 64 MiB for each that ever checked a hash from
+    elsewhere.
     Nothing is slower for it, since Python's own allocator serves nearly everything else.
     """
     if sys.platform == "linux":

@@ -6,15 +6,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from denizen.core.options import DatabaseOptions, Load
 from denizen.core.postgresql.engines import SECONDS, Pool, driver_under, has_stale_plan, make_engine, tell
+from denizen.core.postgresql.greenlets import spawn
 from denizen.core.postgresql.guarded import GuardedConnection, Start
 from denizen.core.postgresql.kept import KeptConnections
 from denizen.core.statements import Row, watch_statements
@@ -62,7 +64,7 @@ class PostgreSQLBackend:
         engine = self._writers
         if seconds != self._options.timeout:
             engine = engine.execution_options(**{SECONDS: seconds})
-        db = AsyncSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False)
+        db = _WritingSession(engine, expire_on_commit=False, autoflush=False, close_resets_only=False)
         db.info[SHORT_WAY] = _Way(self.dialect, self._observe)
         try:
             yield db
@@ -155,6 +157,14 @@ async def lend_alone(
         await engine.dispose()
 
 
+class _WritingSession(AsyncSession):
+    """A session whose end takes no new greenlet."""
+
+    async def commit(self) -> None:
+        """Commit."""
+        await spawn(self.sync_session.commit)
+
+
 class _Way:
     """The short way of one session: the psycopg connection under SQLAlchemy's, which begins and ends transactions."""
 
@@ -162,7 +172,7 @@ class _Way:
         self.dialect = dialect
         self.observe = observe
         self._enlisted: object = None
-        self._connection: EngineConnection | None = None
+        self._connection: Connection | None = None
         self._driver: GuardedConnection | None = None
 
     async def rows(self, db: AsyncSession, steps: Sequence[Step]) -> list[Sequence[Row]]:
@@ -171,7 +181,7 @@ class _Way:
         try:
             return await driver.rows(steps)
         except BaseException as error:
-            await connection.run_sync(tell, error, steps[0][0])
+            await spawn(partial(tell, connection, error, steps[0][0]))
             raise
 
     async def put_off(self, db: AsyncSession, step: Step) -> None:
@@ -180,17 +190,17 @@ class _Way:
         try:
             await driver.put_off(step)
         except BaseException as error:
-            await connection.run_sync(tell, error, step[0])
+            await spawn(partial(tell, connection, error, step[0]))
             raise
 
-    async def _reach(self, db: AsyncSession) -> tuple[EngineConnection, GuardedConnection]:
+    async def _reach(self, db: AsyncSession) -> tuple[Connection, GuardedConnection]:
         session, known = db.sync_session, self._connection
         within = session.get_nested_transaction() or session.get_transaction()
         left = within is None or within is not self._enlisted or not within.is_active
         if known is None or self._driver is None or left or known.invalidated:
-            known = self._connection = await db.connection()  # begins or opens the savepoint, if nothing has yet
-            sync: Any = known.sync_connection
-            self._driver = driver_under(sync.connection)
+            # Begins or opens the savepoint, if nothing has yet.
+            known = self._connection = await spawn(session.connection)
+            self._driver = driver_under(known.connection)
             self._enlisted = session.get_nested_transaction() or session.get_transaction()
         return known, self._driver
 

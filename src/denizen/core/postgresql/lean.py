@@ -174,12 +174,15 @@ class LeanConnection(AsyncConnection[Any]):
             found: list[pq.abc.PGresult] = []
             for _ in batch.commands:
                 results = yield from fetch_many(self.pgconn)
-                found.append(results[-1])
+                found.extend(results[-1:])
             yield from fetch_many(self.pgconn)
             self.pgconn.exit_pipeline_mode()
         except BaseException:
             self.pgconn.finish()  # nobody knows which answers are still to come
             raise
+        if len(found) < len(batch.commands):
+            self.pgconn.finish()
+            raise psycopg.OperationalError("what the server answers does not belong to what it was asked")
         return found
 
     def _add(
