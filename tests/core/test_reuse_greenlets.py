@@ -119,6 +119,45 @@ async def test_idle_greenlet_holds_on_to_nothing() -> None:
     assert {each.gr_context for each in greenlets._idle.workers} == {None}
 
 
+async def test_no_more_are_kept_than_is_said_and_the_others_end() -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(each, greenlets._Worker) for each in gc.get_objects())
+
+    for _ in range(3):
+        await asyncio.gather(*(spawn(lambda: await_(double(1))) for _ in range(100)))
+
+    assert alive() <= greenlets._MOST_KEPT
+    before = alive()
+    threads = [threading.Thread(target=asyncio.run, args=(spawn(lambda: await_(double(1))),)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert alive() <= before + 1  # greenlets of threads that have ended end with the next switch
+
+
+async def test_error_keeps_what_it_came_of_whatever_its_caller_is_handling() -> None:
+    def convert() -> None:
+        try:
+            await_(fail())
+        except LookupError:
+            raise ValueError("converted")  # noqa: B904  (the context is what is looked at)
+
+    async def handle() -> None:
+        try:
+            await fail()
+        except LookupError as first:
+            first.add_note("the caller's")
+            await spawn(convert)
+
+    with pytest.raises(ValueError, match="converted") as raised:
+        await handle()
+
+    came_of = raised.value.__context__
+    assert isinstance(came_of, LookupError)
+    assert not getattr(came_of, "__notes__", [])
+
+
 def test_each_thread_has_its_own() -> None:
     found: list[list[int]] = []
 

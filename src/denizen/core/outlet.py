@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Final
+from weakref import proxy
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -37,7 +38,7 @@ class Outlet:
         *,
         close: Callable[[], None],
     ) -> None:
-        self._cycle = cycle
+        self._cycle = proxy(cycle)  # which holds this one: a circle would keep both until the collector comes
         self._loop = loop
         self._close = close
         self._head = b""

@@ -13,7 +13,7 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.config import Config
@@ -130,6 +130,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._state = server_state if isinstance(server_state, State) else State()
         self.limits: ServerLimits = getattr(config, "limits", None) or ServerLimits()
+        self._outlet: Outlet | None = None  # of the request that is being answered
         self._phase = BETWEEN
         self._asked = False  # whether there was a request at all
         self._begun = 0  # requests, so that a chunk with two of them can be told
@@ -210,8 +211,10 @@ class Protocol(HttpToolsProtocol):
         self._body_fed = self._body_seen = 0
         self._body_since = self._heard
         self.headers = []  # trailers come after the application has judged the headers: they stay out of its sight
-        self._outlet = Outlet(self.transport, self.cycle, self.loop, close=self.close_politely)
-        self.cycle.transport = self._outlet  # type: ignore[assignment]  # the part of one that it uses
+        outlet = Outlet(self.transport, self.cycle, self.loop, close=self.close_politely)
+        self.cycle.transport = outlet  # type: ignore[assignment]  # the part of one that it uses
+        if not self.pipeline:
+            self._outlet = outlet
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
@@ -262,7 +265,9 @@ class Protocol(HttpToolsProtocol):
         self._since = self._heard = self.loop.time()
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._outlet = cast("Outlet", cycle.transport)
+            self._start_asgi_task(cycle, app)
         elif self._pending is not None:
             self._write(self._pending)
         elif self._phase == BODY and self.expect_100_continue:
@@ -281,7 +286,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if started:
-                self._outlet.flush()
+                self._flush()
                 self.transport.close()
             else:
                 self._write(refusal)
@@ -290,6 +295,15 @@ class Protocol(HttpToolsProtocol):
             self._pending = refusal
         else:
             self._write(refusal)
+
+    def eof_received(self) -> None:
+        """Let out what is written of the answer: the connection closes with its client's end of it."""
+        self._flush()
+        super().eof_received()
+
+    def _flush(self) -> None:
+        if self._outlet is not None:
+            self._outlet.flush()
 
     def _write(self, refusal: Refusal) -> None:
         if not self.transport.is_closing():

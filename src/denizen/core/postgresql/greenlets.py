@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 T = TypeVar("T")
 
@@ -46,17 +46,24 @@ class _Worker(greenlet):
     function: Callable[[], Any] | None = None
     outcome: _Outcome[Any] | None = None
 
-    def run(self) -> NoReturn:
-        """Run a function, leave how it ended, and wait for the next."""
+    @staticmethod
+    def run() -> NoReturn:
+        """Run a function, leave how it ended, and wait for the next.
+
+        While it waits it holds nothing, itself neither: or no worker that is let go would ever end.
+        """
         while True:
-            function, self.function = self.function, None
+            worker = cast("_Worker", getcurrent())
+            function, worker.function = worker.function, None
             assert function is not None  # noqa: S101  (whoever switches here has put one)
             try:
-                self.outcome = _Outcome(function(), None)
+                worker.outcome = _Outcome(function(), None)
+            except GreenletExit:
+                raise  # it is let go, in the middle of its function, or its thread has ended
             except BaseException as error:  # noqa: BLE001  (it is raised where the function is awaited)
-                self.outcome = _Outcome(None, error)
-            del function
-            cast("greenlet", self.parent).switch()
+                worker.outcome = _Outcome(None, error)
+            del function, worker
+            cast("greenlet", getcurrent().parent).switch()
 
 
 class _Idle(threading.local):
@@ -83,6 +90,7 @@ async def spawn(function: Callable[[], T]) -> T:
         try:
             value = await found
         except BaseException:  # noqa: BLE001  (the function may go on from it, or not)
+            worker.parent = getcurrent()  # who is closed late is so by anybody
             found = worker.throw(*sys.exc_info())
         else:
             found = worker.switch(value)
@@ -91,7 +99,9 @@ async def spawn(function: Callable[[], T]) -> T:
         _idle.workers.append(worker)
     if outcome.error is None:
         return cast("T", outcome.value)
+    context = outcome.error.__context__
     try:
         raise outcome.error
     finally:
+        outcome.error.__context__ = context  # whatever the caller is handling has nothing to do with it
         del outcome  # which would be in a circle with itself: error, traceback, this frame
