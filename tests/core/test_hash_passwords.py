@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.core.errors import Unavailable
-from denizen.core.passwords import Argon2Hasher, Hasher, HashingBusy, HashPool, Lane, NullHasher, normalise
+from denizen.core.hashers import Argon2Hasher, Hasher, HashingBusy, NullHasher, normalise
+from denizen.core.hashing import HashPool, Lane
 
 LIGHT = Argon2Hasher(memory=64, passes=1, max_memory=4_096)
 """The real thing, with less to do."""

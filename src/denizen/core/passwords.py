@@ -1,7 +1,7 @@
 """Which passwords are accepted: long enough, not common, not made of what everybody knows about their owner.
 
 There are no composition rules (NIST SP 800-63B-4 section 3.1.1.2 forbids them), and one policy judges every path that
-sets a password: API, command line, import. How passwords are hashed is told in `core/hashing.py`.
+sets a password: API, command line, import. How they are hashed is told in `core/hashers.py`.
 """
 
 from __future__ import annotations
@@ -16,27 +16,8 @@ from itertools import pairwise
 from typing import Final
 
 from denizen.core.errors import Invalid
-from denizen.core.hashers import Argon2Hasher, Hasher, HashingBusy, NullHasher, normalise
-from denizen.core.hashing import HashPool, Lane
+from denizen.core.hashers import normalise
 from denizen.core.text import is_storable
-
-__all__ = [
-    "Argon2Hasher",
-    "HashPool",
-    "Hasher",
-    "HashingBusy",
-    "Lane",
-    "NullHasher",
-    "PasswordCommon",
-    "PasswordContextual",
-    "PasswordPolicy",
-    "PasswordRefused",
-    "PasswordTooLong",
-    "PasswordTooShort",
-    "PasswordUnacceptable",
-    "common_passwords",
-    "normalise",
-]
 
 _MAX_DECORATION: Final = 8
 """Digits and signs around a known word that do not make it a new one; more of them can hold a secret by themselves."""

@@ -278,8 +278,7 @@ def share_one_heap() -> None:
     """Let all threads of this process take memory from one heap, so that what hashes leave behind can be given back.
 
     glibc gives each thread a heap of its own and never trims those: up to 64 MiB for each that ever checked a hash from
-    elsewhere.
-    Nothing is slower for it, since Python's own allocator serves nearly everything else.
+    elsewhere. Nothing is slower for it, since Python's own allocator serves nearly everything else.
     """
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # another C library

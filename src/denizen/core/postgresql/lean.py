@@ -162,7 +162,7 @@ class LeanConnection(AsyncConnection[Any]):
     def _together(self, batch: _Batch) -> PQGen[list[pq.abc.PGresult]]:
         """Send all, then take all answers; after them comes that of the synchronisation.
 
-        libpq keeps what it is given until then, but for every 64 KiB, and so does this: psycopg's own way
+        libpq keeps what it is given until the synchronisation, or until it has 64 KiB. psycopg's own way
         (`pipeline_communicate`) writes each command to the socket by itself, and wakes the server for each.
         """
         self.pgconn.enter_pipeline_mode()
